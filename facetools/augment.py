@@ -1,0 +1,88 @@
+"""The paper's augmentations: one affine warp an image, composed as Keras' ImageDataGenerator composes it.
+
+Pure functions of a batch and an explicit generator. Coordinates are (row, column); matrices map a place of the output
+to the place of the input it shows: centre offset . rotation . shift . shear . zoom . centre offset back, with the flip
+applied to the finished picture. The shear is an angle in degrees (the paper's 0.2 hardly shows), as in Keras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facetools.recipes import Augmentation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Augmentation parameters of n images, float64 (n,): `rotation` and `shear` in degrees, `shift_rows` and
+    `shift_columns` as shares of the height and width, `zoom_rows` and `zoom_columns` as factors of the part of the
+    input that is shown (under 1 magnifies), and `flip` bool (n,)."""
+
+    rotation: np.ndarray
+    shift_rows: np.ndarray
+    shift_columns: np.ndarray
+    shear: np.ndarray
+    zoom_rows: np.ndarray
+    zoom_columns: np.ndarray
+    flip: np.ndarray
+
+
+def draw(count: int, reach: Augmentation, rng: np.random.Generator) -> Draws:
+    """Parameters of `count` images, each uniform over its reach, as ImageDataGenerator.get_random_transform."""
+
+    def uniform(limit: float, centre: float = 0.0) -> np.ndarray:
+        return rng.uniform(centre - limit, centre + limit, count)
+
+    return Draws(
+        rotation=uniform(reach.rotation),
+        shift_rows=uniform(reach.shift),
+        shift_columns=uniform(reach.shift),
+        shear=uniform(reach.shear),
+        zoom_rows=uniform(reach.zoom, 1.0),
+        zoom_columns=uniform(reach.zoom, 1.0),
+        flip=(rng.random(count) < 0.5) & reach.flip,
+    )
+
+
+def matrices(draws: Draws, height: int, width: int) -> np.ndarray:
+    """The warps of images of `height` x `width` pixels, float64 (n, 3, 3), from output (row, column, 1) to input.
+
+    Keras: R = [[cos t, -sin t], [sin t, cos t]], S = [[1, -sin s], [0, cos s]], Z = diag(zx, zy), a shift T = (tx, ty),
+    centre ((height - 1) / 2, (width - 1) / 2).
+    """
+    count = len(draws.rotation)
+    zeros, ones = np.zeros(count), np.ones(count)
+
+    def matrix(*rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        return np.array([*rows, (zeros, zeros, ones)]).transpose(2, 0, 1)
+
+    angle, shear = np.deg2rad(draws.rotation), np.deg2rad(draws.shear)
+    rotation = matrix((np.cos(angle), -np.sin(angle), zeros), (np.sin(angle), np.cos(angle), zeros))
+    shift = matrix((ones, zeros, draws.shift_rows * height), (zeros, ones, draws.shift_columns * width))
+    shearing = matrix((ones, -np.sin(shear), zeros), (zeros, np.cos(shear), zeros))
+    zoom = matrix((draws.zoom_rows, zeros, zeros), (zeros, draws.zoom_columns, zeros))
+    row, column = (height - 1) / 2, (width - 1) / 2
+    centre = np.array([[1, 0, row], [0, 1, column], [0, 0, 1]])
+    back = np.array([[1, 0, -row], [0, 1, -column], [0, 0, 1]])
+    mirror = matrix((ones, zeros, zeros), (zeros, np.where(draws.flip, -1.0, 1.0), draws.flip * (width - 1.0)))
+    return centre @ rotation @ shift @ shearing @ zoom @ back @ mirror
+
+
+def warp(images: Tensor, warps: np.ndarray) -> Tensor:
+    """`images` float (n, channels, height, width) seen through `warps` (n, 3, 3) of `matrices`, bilinear; places
+    beyond the border show the nearest pixel. On the device, and in the memory format, of `images`."""
+    import torch
+    from torch.nn.functional import affine_grid, grid_sample
+
+    height, width = images.shape[-2:]
+    # From grid_sample's (x, y), -1 to 1 between the outer edges of the pixels, to (row, column) and back.
+    to_pixels = np.array([[0, height / 2, (height - 1) / 2], [width / 2, 0, (width - 1) / 2], [0, 0, 1]])
+    theta = torch.from_numpy((np.linalg.inv(to_pixels) @ warps @ to_pixels)[:, :2].astype(np.float32))
+    grid = affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

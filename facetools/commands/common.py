@@ -1,0 +1,417 @@
+"""What the commands share: the options of all, words on stderr, exit codes, signals, inputs that fail."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from facetools import __version__
+
+FAILED = 1
+WRONG_USAGE = 2
+LEFT_OUT = 3
+RESUME = 75
+INTERRUPTED = 130
+
+OnError = Literal["report", "skip", "stop"]
+
+# Arguments and options that several commands opt into
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Image files, folders, zip or tar archives, .txt lists, or - for paths on stdin.",
+    ),
+]
+TableIn = Annotated[str, typer.Argument(metavar="[TABLE]", help="A face table, JSONL or NPY; - or absent for stdin.")]
+Null = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end with NUL, not newline.")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for stdout.")]
+Format = Annotated[
+    Literal["jsonl", "npy"] | None,
+    typer.Option("--format", help="The encoding of the table; by default npy for FILE.npy, else jsonl."),
+]
+AttributesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--attributes",
+        metavar="LIST",
+        help="Presets (celeba40, paper37, paper10) and attribute names, comma-separated.",
+    ),
+]
+
+# The options of every command; `command` adds them to its signature
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "seed": (
+        Annotated[int, typer.Option("--seed", metavar="N", help="The seed of all that is random.", min=0)],
+        0,
+    ),
+    "device": (
+        Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")],
+        "auto",
+    ),
+    "jobs": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--jobs",
+                "-j",
+                metavar="N",
+                help="Threads to use; by default SLURM_CPUS_PER_TASK, else the CPUs this process may use.",
+                min=1,
+            ),
+        ],
+        None,
+    ),
+    "on_error": (
+        Annotated[
+            OnError,
+            typer.Option(
+                "--on-error",
+                help="An input that fails: report it and exit 3 at the end, skip it and exit 0, or stop with exit 1.",
+            ),
+        ],
+        "report",
+    ),
+    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but what went wrong.")], False),
+    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")], False),
+}
+
+
+class Failure(Exception):
+    """A failure whose message is the whole story; the command ends with exit code 1."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; unwinds so that no partial file stays."""
+
+
+@dataclass
+class Job:
+    """One run of a command: what its shared options say, and its words on stderr."""
+
+    name: str
+    seed: int = 0
+    device: str = "auto"
+    jobs: int = 1
+    on_error: OnError = "report"
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    failures: int = 0
+    exit_code: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _progress: _Progress | None = None
+
+    def say(self, message: str) -> None:
+        """A line on stderr, unless --quiet."""
+        if not self.quiet:
+            self._print(message)
+
+    def detail(self, message: str) -> None:
+        """A line on stderr with --verbose."""
+        if self.verbose:
+            self._print(message)
+
+    def failed(self, what: str, reason: str) -> None:
+        """Names an input that is left out, and stops at it with --on-error stop."""
+        if self.on_error == "stop":
+            raise Failure(f"{what}: {reason}")
+        self.failures += 1
+        self._print(f"left out {what}: {reason}")
+
+    def left_out(self) -> None:
+        """Counts the inputs that were left out, at the end."""
+        if self.failures:
+            self._print(f"{self.failures:,} {'input was' if self.failures == 1 else 'inputs were'} left out")
+            if self.on_error == "report":
+                self.exit_code = self.exit_code or LEFT_OUT
+
+    def done(self, what: str) -> None:
+        """The last line: what was done, version, time and memory."""
+        from facetools import memory
+
+        seconds = time.monotonic() - self._started
+        self.say(f"{what}; version {__version__}, {seconds:.1f} s, peak memory {memory.peak() / 1e6:.0f} MB")
+
+    @contextmanager
+    def progress(self, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Shows progress while the block runs, told by calls with the number of units done since the last."""
+        if self.quiet:
+            yield lambda count: None
+            return
+        self._progress = (_Bar if sys.stderr.isatty() else _Lines)(self, unit, total)
+        try:
+            yield self._progress.advance
+        finally:
+            self._progress.close()
+            self._progress = None
+
+    def _print(self, message: str) -> None:
+        line = f"{self.name}: {message}"
+        if isinstance(self._progress, _Bar):
+            self._progress.print(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+class _Progress:
+    def __init__(self, job: Job, unit: str, total: int | None) -> None: ...
+    def advance(self, count: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Lines(_Progress):
+    """A plain line every ten seconds, for logs."""
+
+    EVERY = 10.0
+
+    def __init__(self, job: Job, unit: str, total: int | None) -> None:
+        self._job, self._unit, self._total = job, unit, total
+        self._done = 0
+        self._started = self._said = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._said < self.EVERY:
+            return
+        self._said = now
+        rate = self._done / (now - self._started)
+        of, left = "", ""
+        if self._total:
+            seconds = round((self._total - self._done) / rate)
+            of, left = f" of {self._total:,}", f", {seconds // 60}:{seconds % 60:02d} left"
+        self._job.say(f"{self._done:,}{of} {self._unit}, {rate:,.0f}/s{left}")
+
+
+class _Bar(_Progress):
+    """A bar on a terminal, with rate and time left."""
+
+    def __init__(self, job: Job, unit: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(unit, total=total, rate="")
+        self._done = 0
+        self._started = time.monotonic()
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        rate = self._done / max(time.monotonic() - self._started, 1e-9)
+        self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f}")
+
+    def print(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+# Running
+
+
+def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
+    """The `main` of the command whose body is `fa_NAME(job, ...)`: adds the shared options, runs it, exits.
+
+    The docstring is its help; what follows a form feed, its examples, is shown after the options.
+    """
+    name = body.__name__.replace("_", "-")
+
+    def with_shared_options(**values: Any) -> None:
+        shared = {option: values.pop(option) for option in _SHARED}
+        shared["jobs"] = shared["jobs"] or _usable_cpus()
+        values.pop("version")
+        job = Job(name, **shared)
+        _redirect_stdout()
+        try:
+            body(job, **values)
+            job.left_out()
+            sys.stdout.flush()
+        except (typer.Exit, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            _leave(INTERRUPTED)
+        except _Terminated:
+            _die_of(signal.SIGTERM)
+        except BrokenPipeError:
+            _die_of(signal.SIGPIPE)
+        except Exception as error:
+            if job.debug:
+                raise
+            print(f"{name}: {_told(error)}", file=sys.stderr)
+            _leave(FAILED)
+        raise typer.Exit(job.exit_code)
+
+    signature = inspect.signature(body, eval_str=True)
+    own = list(signature.parameters.values())[1:]
+    shared = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for option, (annotation, default) in _SHARED.items()
+    ]
+    version = inspect.Parameter(
+        "version",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[
+            bool,
+            typer.Option(
+"--version", is_eager=True, callback=_show_version, help="Show versions and exit."
+            ),
+        ],
+    )
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    with_shared_options.__signature__ = inspect.Signature([*keyword, *shared, version])  # type: ignore[attr-defined]
+    with_shared_options.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in (*keyword, *shared, version)
+    }
+    text, _, examples = inspect.cleandoc(body.__doc__ or "").partition("\f")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    app.command(name, help=text, epilog="\b\n" + examples.strip(), context_settings=settings)(with_shared_options)
+
+    def main() -> NoReturn:
+        signal.signal(signal.SIGTERM, _terminate)
+        app(prog_name=name)
+        raise AssertionError("unreachable")
+
+    main.app = app  # type: ignore[attr-defined]
+    return main
+
+
+def _told(error: Exception) -> str:
+    """A failure in one sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{'cannot write' if error.filename is None else error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, Failure | ValueError | ArithmeticError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (this is a defect; --debug shows where)"
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends at once, without waiting for threads at work and without writing what is held for stdout."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _die_of(number: signal.Signals) -> NoReturn:
+    """Ends by a signal that Python had taken over, as the caller expects: by SIGPIPE in silence on a closed pipe."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise AssertionError("unreachable")
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _redirect_stdout() -> None:
+    """Keeps stdout for data alone: what a library prints by C on file descriptor 1 goes to stderr."""
+    sys.stdout.flush()
+    data = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(data, "w", encoding="utf-8")
+
+
+def _usable_cpus() -> int:
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdigit() and int(slurm) > 0:
+        return int(slurm)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from facetools import _core
+
+    faiss = "none"
+    for package in ("faiss-gpu", "faiss-cpu"):
+        try:
+            faiss = version(package)
+            break
+        except PackageNotFoundError:
+            continue
+    cuda = torch.version.cuda if torch.cuda.is_available() else "none"
+    print(f"{context.info_name} {__version__} (core {_core.simd()}, torch {torch.__version__}, FAISS {faiss}, CUDA {cuda})")
+    raise typer.Exit
+
+
+# Provenance and inputs
+
+
+def made_by(job: Job, inputs: Iterable[str]) -> dict[str, Any]:
+    """What an artifact says of its origin: version, command line, seed, inputs with size and time, hardware."""
+    import platform
+    from datetime import UTC, datetime
+
+    def described(path: str) -> dict[str, Any]:
+        if path == "-" or not Path(path).exists():
+            return {"path": path}
+        status = Path(path).stat()
+        modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+        return {"path": path, "bytes": status.st_size, "modified": modified}
+
+    return {
+        "version": __version__,
+        "command": shlex.join([job.name, *sys.argv[1:]]),
+        "seed": job.seed,
+        "inputs": [described(path) for path in inputs],
+        "hardware": f"{_processor()}, {job.jobs} threads, {platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def image_paths(sources: list[str], *, null: bool = False, partition: str | None = None) -> list[str]:
+    """The paths of all images in `sources`; a folder in CelebA's layout gives its images, or one partition of them."""
+    from facetools import images
+    from facetools.celeba import CelebA
+
+    paths: list[str] = []
+    for source in sources:
+        layout = CelebA.find(Path(source)) if source != "-" and Path(source).is_dir() else None
+        found = list(images.listed([source if layout is None else str(layout.images)], sys.stdin.buffer, null=null))
+        if partition is not None:
+            if layout is None:
+                raise Failure(f"{source}: --partition needs a folder in CelebA's layout")
+            found = layout.in_partition(found, partition)
+        paths += found
+    if not paths:
+        raise Failure(f"there are no images in {', '.join(sources)}")
+    return paths
+
+
+def encoding_of(chosen: str | None, output: str, otherwise: str = "jsonl") -> Any:
+    """The encoding to write: the one chosen, else npy for a file called so, else `otherwise`."""
+    return chosen or ("npy" if output.endswith(".npy") else otherwise)

@@ -1,0 +1,375 @@
+"""The figures of the report as matplotlib figures, in one style, and their encoding as SVG or PNG.
+
+Every function takes arrays and gives a Figure that belongs to no global state. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+
+from facetools import files
+
+INK, MUTED, LINE, PAPER, BAR = "#1c2430", "#5b6674", "#dfe4ea", "#ffffff", "#a9b4c0"
+
+#: Okabe and Ito's colours, which people with any colour vision tell apart, in the order in which series take them.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a58")
+PROMINENT, NOISY = SERIES[0], SERIES[1]
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+#: What each colour is called in the style sheet of the page, which knows a light and a dark value of it.
+CSS_VARIABLES = {
+    INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", BAR: "bar",
+    **{colour: f"c{number}" for number, colour in enumerate(SERIES, start=1)},
+}  # fmt: skip
+
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "figure.dpi": 72,
+    "figure.facecolor": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "legend.borderpad": 0.2,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "savefig.facecolor": "none",
+    "savefig.transparent": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "facetools",
+    "text.color": INK,
+    # Names come from files: a dollar sign in one is no formula.
+    "text.parse_math": False,
+    "xtick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "xtick.labelsize": 9.5,
+    "ytick.color": LINE,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 9.5,
+}
+
+_CSS_COLOUR = re.compile("|".join(CSS_VARIABLES))
+_SVG_TAG = re.compile(r"<svg\b[^>]*?viewBox=\"0 0 (?P<width>[\d.]+) (?P<height>[\d.]+)\"[^>]*>")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of the comparison: `clusters` int64 (n,), ascending, and `silhouette` float64 (n,).
+
+    `fixed` marks a method that finds its own number of clusters: points, and a dashed line at the best of them.
+    """
+
+    label: str
+    clusters: np.ndarray
+    silhouette: np.ndarray
+    fixed: bool
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @wraps(draw)
+    def drawn(*args: Any, **keywords: Any) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **keywords)
+
+    return drawn
+
+
+# Encoding
+
+
+def encode(figure: Figure, kind: Literal["svg", "png"], *, text_as_text: bool = False) -> bytes:
+    """The figure as a SVG or PNG file without date or name of a program; PNG at 200 dots an inch.
+
+    `text_as_text` leaves text of a SVG to the fonts of the reader instead of drawing its outlines.
+    """
+    stream = io.BytesIO()
+    style = STYLE | {"svg.fonttype": "none" if text_as_text else "path"}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no reason to warn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        if kind == "svg":
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata=nothing)
+        else:
+            FigureCanvasAgg(figure).print_figure(stream, format="png", dpi=200, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """The figure in the file `path`, as its suffix says: `.svg` or `.png`."""
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in ("svg", "png"):
+        raise ValueError(f"{path}: figures are written as .svg or .png")
+    files.write(path, encode(figure, kind))  # type: ignore[arg-type]
+
+
+def inline(figure: Figure, name: str, alt: str) -> str:
+    """The figure as a `<svg>` element to stand in a page beside others.
+
+    Its colours become the page's variables, so that they follow the light or dark scheme; its identifiers are
+    prefixed with `name`, which is unique in the page; its text is text.
+    """
+    svg = encode(figure, "svg", text_as_text=True).decode("utf-8")
+    svg = svg[svg.index("<svg") :]
+    tag = _SVG_TAG.match(svg)
+    assert tag is not None
+    body = svg[tag.end() :]
+    # The sheet that matplotlib puts in would hold for the whole page; the page has the same rule for figures.
+    body = re.sub(r"<style\b.*?</style>", "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href=", "href=").replace(' xml:space="preserve"', "")
+    body = re.sub(r'(?<=\bid=")|(?<=\bhref="#)|(?<=url\(#)', f"{name}-", body)
+    body = _CSS_COLOUR.sub(lambda match: f"var(--{CSS_VARIABLES[match[0]]})", body)
+    size = f"{tag['width']} {tag['height']}"
+    # The numbers are points; CSS pixels are 4/3 as many.
+    width = f"{float(tag['width']) * 4 / 3:.0f}px"
+    return (
+        f'<svg class="plot" role="img" aria-label="{escape(alt)}" viewBox="0 0 {size}" style="max-width:{width}">{body}'
+    )
+
+
+# Charts
+
+
+@_styled
+def frequencies(names: Sequence[str], shares: np.ndarray, reference: np.ndarray | None) -> Figure:
+    """Figure 1: how often each attribute occurs; `shares` and `reference` (CelebA, NaN where unknown) float64 (a,)."""
+    figure = Figure((7, 1 + 0.2 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    _bars(axes, names, shares, [BAR] * len(names), reference, INK)
+    axes.set_xlabel("share of the faces")
+    if reference is not None:
+        _below(axes, [Patch(color=BAR, label="these faces"), _tick_handle("all of CelebA")])
+    return figure
+
+
+@_styled
+def cluster(
+    title: str,
+    names: Sequence[str],
+    shares: np.ndarray | None,
+    overall: np.ndarray | None,
+    marks: Sequence[str],
+    faces: Sequence[np.ndarray],
+    eigenface: np.ndarray | None,
+) -> Figure:
+    """Figure 5: faces of the cluster, its attribute occurrences, its eigenface, as far as there are any.
+
+    `shares`, `overall` float64 (a,); `marks` `prominent`, `noisy` or nothing for each; pictures uint8 (h, w, 3).
+    """
+    columns = [(1.25, bool(faces)), (2.1, shares is not None), (1.0, eigenface is not None)]
+    present = [width for width, there in columns if there] or [1.0]
+    height = max(3.4, 1.2 + 0.19 * len(names)) if shares is not None else 3.4
+    figure = Figure((2.5 * sum(present), height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    panels = iter(figure.subplots(1, len(present), width_ratios=present, squeeze=False)[0])
+    if faces:
+        _picture(next(panels), _montage(faces))
+    if shares is not None and overall is not None:
+        colours = [{"prominent": PROMINENT, "noisy": NOISY}.get(mark, BAR) for mark in marks]
+        axes = next(panels)
+        _bars(axes, names, shares, colours, overall, INK)
+        axes.set_xlabel("share of the cluster's faces")
+        prominent, noisy = Patch(color=PROMINENT, label="prominent"), Patch(color=NOISY, label="noisy")
+        _below(axes, [prominent, noisy, _tick_handle("all faces")])
+    if eigenface is not None:
+        _picture(next(panels), eigenface)
+    if not faces and shares is None and eigenface is None:
+        next(panels).set_axis_off()
+    return figure
+
+
+@_styled
+def glance(titles: Sequence[str], names: Sequence[str], shares: np.ndarray) -> Figure:
+    """Every cluster's attribute occurrences as a map; `shares` float64 (clusters, a)."""
+    figure = Figure((2 + 0.2 * len(names), 2.2 + 0.2 * len(titles)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(False)
+    scale = LinearSegmentedColormap.from_list("share", [PAPER, PROMINENT])
+    mesh = axes.pcolormesh(shares, cmap=scale, vmin=0, vmax=1, edgecolor=PAPER, linewidth=1.2)
+    axes.invert_yaxis()
+    axes.xaxis.tick_top()
+    axes.set_xticks(np.arange(len(names)) + 0.5, list(names), rotation=90, color=INK)
+    axes.set_yticks(np.arange(len(titles)) + 0.5, list(titles))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.3, aspect=30, pad=0.02, anchor=(0, 0))
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.xaxis.set_major_formatter(PercentFormatter(1))
+    bar.set_label("share of the cluster's faces")
+    return figure
+
+
+@_styled
+def accuracy(names: Sequence[str], ours: np.ndarray, published: Mapping[str, np.ndarray], majority: np.ndarray) -> Figure:
+    """Table 1 as dots: accuracy of each attribute, percent float64 (a,), NaN where a method gives none."""
+    figure = Figure((4.6, 1.2 + 0.2 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    rows = np.arange(len(names))
+    axes.hlines(rows, majority, ours, color=BAR, linewidth=1)
+    axes.plot(majority, rows, "|", color=MUTED, markersize=7, markeredgewidth=1.4, label="always the majority")
+    for (method, values), marker, colour in zip(published.items(), "DsP", SERIES[1:], strict=False):
+        if not np.isnan(values).all():
+            axes.plot(values, rows, marker, mfc="none", color=colour, markersize=4.5, markeredgewidth=1.2, label=method)
+    axes.plot(ours, rows, "o", color=SERIES[0], markersize=5.5, label="these predictions")
+    _rows(axes, names)
+    axes.set_xlabel("accuracy (percent)")
+    handles, _ = axes.get_legend_handles_labels()
+    _below(axes, handles[::-1], columns=2)
+    return figure
+
+
+@_styled
+def mispredictions(names: Sequence[str], missed: np.ndarray, false_alarms: np.ndarray) -> Figure:
+    """Misprediction ratios of each attribute, 0 to 1 float64 (a,), among faces with it and faces without it."""
+    figure = Figure((4.6, 1.2 + 0.2 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    rows = np.arange(len(names))
+    axes.barh(rows - 0.19, missed, 0.36, color=SERIES[1], label="of faces with the attribute")
+    axes.barh(rows + 0.19, false_alarms, 0.36, color=SERIES[0], label="of faces without it")
+    _rows(axes, names)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("predicted wrong")
+    _below(axes, axes.get_legend_handles_labels()[0], columns=1)
+    return figure
+
+
+@_styled
+def comparison(series: Sequence[Series], width: float = 6.6) -> Figure:
+    """Figure 4: silhouette against the number of clusters, a line a method; `width` in inches."""
+    columns = 2 if width > 5 else 1
+    figure = Figure((width, 3.3 + 0.19 * -(-len(series) // columns)), layout="constrained")
+    axes = figure.add_subplot()
+    handles = []
+    for number, one in enumerate(series):
+        colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+        line = (0, (5, 3)) if one.fixed else "-"
+        if one.fixed:
+            axes.axhline(one.silhouette.max(), color=colour, linestyle=line, linewidth=1.2)
+        axes.plot(
+            one.clusters, one.silhouette, marker, linestyle="none" if one.fixed else "-", color=colour, zorder=3,
+            markeredgecolor=PAPER, markeredgewidth=0.8, markersize=8 if one.fixed else 6.5,
+        )  # fmt: skip
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=line, linewidth=1.4, label=one.label))
+    counts = np.concatenate([one.clusters for one in series])
+    if counts.max() > 30 * counts.min() > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.margins(x=0.06)
+    axes.tick_params(axis="y", labelcolor=MUTED)
+    axes.set_xlabel("number of clusters")
+    axes.set_ylabel("silhouette")
+    _below(axes, handles, columns=columns)
+    return figure
+
+
+@_styled
+def training(epochs: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Training curves: for each panel (`loss`, `accuracy`) its curves, float64 (epochs,) by name, NaN where missing."""
+    figure = Figure((4.6 * len(panels), 3.3), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (name, values), colour, line in zip(curves.items(), SERIES, ("-", "--", ":"), strict=False):
+            marker = "o" if len(epochs) <= 30 else ""
+            axes.plot(epochs, values, line, marker=marker, markersize=4, color=colour, label=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.tick_params(axis="y", labelcolor=MUTED)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
+        _below(axes, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+# Parts of charts
+
+
+def _bars(
+    axes: Axes, names: Sequence[str], shares: np.ndarray, colours: Sequence[str], reference: np.ndarray | None, ink: str
+) -> None:
+    rows = np.arange(len(names))
+    axes.barh(rows, shares, 0.62, color=list(colours))
+    if reference is not None:
+        axes.vlines(reference, rows - 0.44, rows + 0.44, color=ink, linewidth=1.4)
+    _rows(axes, names)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _tick_handle(label: str) -> Line2D:
+    return Line2D([], [], color=INK, marker="|", markersize=9, markeredgewidth=1.4, linestyle="none", label=label)
+
+
+def _below(axes: Axes, handles: Sequence[Any], columns: int = 3) -> None:
+    """A legend under the axes; the layout makes room for it."""
+    # matplotlib leaves labels with a leading underscore out of legends, so they are put in afterwards.
+    labels = [str(handle.get_label()) for handle in handles]
+    legend = axes.figure.legend(  # type: ignore[union-attr]
+        list(handles), [f"{number}" for number in range(len(handles))], loc="outside lower left", ncols=columns
+    )  # fmt: skip
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(label)
+
+
+def _picture(axes: Axes, pixels: np.ndarray) -> None:
+    axes.imshow(pixels, interpolation="none")
+    axes.set_axis_off()
+    axes.set_anchor("N")
+
+
+def _montage(pictures: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
+    """Pictures uint8 (h, w, 3) of any size in a grid, uint8 RGBA (H, W, 4), transparent between them."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    columns = min(columns, len(pictures))
+    gap = max(2, width // 20)
+    rows = -(-len(pictures) // columns)
+    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)
+    for number, picture in enumerate(pictures):
+        top = number // columns * (height + gap) + (height - picture.shape[0]) // 2
+        left = number % columns * (width + gap) + (width - picture.shape[1]) // 2
+        cell = sheet[top : top + picture.shape[0], left : left + picture.shape[1]]
+        cell[..., :3], cell[..., 3] = picture, 255
+    return sheet

@@ -1,0 +1,323 @@
+"""Where images come from (files, folders, lists, zip and tar archives) and their decoding to uint8 batches.
+
+An image is known by its path alone; a member of an archive is `faces.zip/dir/000001.jpg`. `listed` turns sources into
+paths, a `Reader` turns a path into bytes, `decode` turns bytes into pixels, and `batches` does all of it in threads
+(decoding releases the interpreter lock), in the order of the paths.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGE_SUFFIXES = tuple(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2".split())
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+#: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
+MAX_PIXELS = 2**28
+
+#: Images that one thread decodes at a time.
+CHUNK = 8
+
+# Pillow's own limit warns at a third of this one, once a process, from whichever thread comes first.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class SourceError(ValueError):
+    """A source of images does not exist, cannot be read or holds no image."""
+
+
+class ImageError(ValueError):
+    """One image cannot be read or decoded; the message is the reason, without the path."""
+
+
+# From sources to paths
+
+
+def listed(sources: Iterable[str], stdin: BinaryIO | None = None, *, null: bool = False) -> Iterator[str]:
+    """The paths of the images in `sources`, in order: image files, folders (recursive, sorted by name), zip and tar
+    archives (members in order), `.txt` lists (a path a line), and `-` for paths read from `stdin`.
+
+    Lists and stdin may name any source but themselves; `null` says that paths on stdin end with NUL, not newline.
+    """
+    for source in sources:
+        if source == "-":
+            if stdin is None:
+                raise SourceError("'-' may not be named by a list")
+            yield from listed(_stream_paths(stdin, b"\0" if null else b"\n"))
+        elif source.lower().endswith(".txt"):
+            yield from listed(_list_paths(source))
+        else:
+            yield from _images_in(source)
+
+
+def _images_in(source: str) -> Iterator[str]:
+    if Path(source).is_dir():
+        yield from _folder_images(source)
+    elif _is_archive(source) and Path(source).is_file():
+        with closing(_open_archive(source)) as archive:
+            names = archive.names()
+        yield from (f"{source}/{name}" for name in names if is_image_name(name))
+    elif Path(source).exists() or _archive_of(source):
+        yield source
+    else:
+        raise SourceError(f"{source}: no such file or folder")
+
+
+def _folder_images(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _folder_images(entry.path)
+        elif is_image_name(entry.name):
+            yield entry.path
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name says image; hidden files, and what macOS adds to archives, are none."""
+    base = name.rsplit("/", 1)[-1].lower()
+    return base.endswith(IMAGE_SUFFIXES) and not base.startswith(".") and not name.startswith("__MACOSX/")
+
+
+def _list_paths(source: str) -> Iterator[str]:
+    try:
+        with Path(source).open("rb") as stream:
+            yield from _stream_paths(stream, b"\n")
+    except FileNotFoundError:
+        raise SourceError(f"{source}: no such file or folder") from None
+
+
+def _stream_paths(stream: BinaryIO, end: bytes) -> Iterator[str]:
+    rest = b""
+    while block := stream.read1(65536) if isinstance(stream, io.BufferedReader) else stream.read(65536):
+        *complete, rest = (rest + block).split(end)
+        yield from _texts(complete)
+    yield from _texts([rest])
+
+
+def _texts(paths: list[bytes]) -> Iterator[str]:
+    for path in paths:
+        path = path.removesuffix(b"\r")
+        if path:
+            yield os.fsdecode(path)
+
+
+# From paths to bytes
+
+
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def _archive_of(path: str) -> str | None:
+    """The archive file that `path` leads into, if it does."""
+    at = path.find("/")
+    while at >= 0:
+        if _is_archive(path[:at]) and Path(path[:at]).is_file():
+            return path[:at]
+        at = path.find("/", at + 1)
+    return None
+
+
+class _Zip:
+    def __init__(self, path: str) -> None:
+        self._file = zipfile.ZipFile(path)
+
+    def names(self) -> list[str]:
+        return [member.filename for member in self._file.infolist() if not member.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        return self._file.read(name)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Tar:
+    """A tar archive; one thread reads at a time, and a compressed one is quick only from front to back."""
+
+    def __init__(self, path: str) -> None:
+        self._file = tarfile.open(path)  # noqa: SIM115
+        self._lock = threading.Lock()
+        self._members = {member.name: member for member in self._file.getmembers() if member.isfile()}
+
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def read(self, name: str) -> bytes:
+        with self._lock:
+            stream = self._file.extractfile(self._members[name])
+            return stream.read() if stream else b""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _open_archive(path: str) -> _Zip | _Tar:
+    try:
+        return _Zip(path) if path.lower().endswith(".zip") else _Tar(path)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a readable archive: {error}") from None
+
+
+class Reader:
+    """Reads images by their paths and keeps the archives they are in open; threads may share one."""
+
+    def __init__(self) -> None:
+        self._archives: dict[str, _Zip | _Tar] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for archive in self._archives.values():
+            archive.close()
+        self._archives.clear()
+
+    def read(self, path: str) -> bytes:
+        """The bytes of the image file or archive member `path`; an ImageError says why there are none."""
+        try:
+            archive, name = self._member(path)
+            data = Path(path).read_bytes() if archive is None else archive.read(name)
+        except KeyError:
+            raise ImageError("no such member in the archive") from None
+        except OSError as error:
+            raise ImageError(error.strerror or str(error)) from None
+        except (SourceError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+            raise ImageError(str(error)) from None
+        if not data:
+            raise ImageError("the file is empty")
+        return data
+
+    def _member(self, path: str) -> tuple[_Zip | _Tar | None, str]:
+        for known, archive in self._archives.items():
+            if path.startswith(f"{known}/"):
+                return archive, path[len(known) + 1 :]
+        found = _archive_of(path)
+        if found is None:
+            return None, path
+        with self._lock:
+            if found not in self._archives:
+                # A new dictionary, since other threads may be walking over this one.
+                self._archives = {**self._archives, found: _open_archive(found)}
+        return self._archives[found], path[len(found) + 1 :]
+
+
+# From bytes to pixels
+
+
+def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The image in `data` as uint8 RGB (height, width, 3), turned upright by its EXIF orientation.
+
+    `size` (height, width) stretches it, antialiased; a JPEG more than twice as large is decoded at 1/2, 1/4 or 1/8.
+    Transparency shows white; 16-bit samples lose their lower byte; an animation gives its first frame.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if size is not None:
+                image.draft("RGB", (2 * max(size), 2 * max(size)))
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS} in all")
+            upright = _rgb(ImageOps.exif_transpose(image))
+            if size is not None and (upright.height, upright.width) != size:
+                upright = upright.resize(size[::-1], Image.Resampling.BILINEAR)
+            return np.asarray(upright)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("not an image of a known format") from None
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot be decoded: {error}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        samples = np.asarray(image).astype(np.int64)
+        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(np.asarray(image).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def decoded(
+    paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int, reader: Reader | None = None
+) -> Iterator[tuple[str, np.ndarray | ImageError]]:
+    """Each path with its pixels, uint8 (height, width, 3), or the reason why there are none, in the order of `paths`.
+
+    `jobs` threads work ahead by a bounded number of images.
+    """
+    with reader or Reader() as shared, ThreadPoolExecutor(jobs) as pool:
+
+        def load_chunk(chunk: Sequence[str]) -> list[tuple[str, np.ndarray | ImageError]]:
+            return [(path, load(shared, path, size)) for path in chunk]
+
+        rest = iter(paths)
+        ahead: deque[Future[Any]] = deque()
+        try:
+            while chunk := list(islice(rest, CHUNK)):
+                ahead.append(pool.submit(load_chunk, chunk))
+                if len(ahead) > 4 * jobs:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def load(reader: Reader, path: str, size: tuple[int, int] | None) -> np.ndarray | ImageError:
+    """The pixels of one image as `decode` gives them, or the reason why there are none."""
+    try:
+        path.encode("utf-8")
+        return decode(reader.read(path), size)
+    except UnicodeEncodeError:
+        return ImageError("the file name is not UTF-8")
+    except ImageError as error:
+        return error
+
+
+def batches(
+    paths: Iterable[str],
+    size: tuple[int, int],
+    rows: int,
+    *,
+    jobs: int,
+    failed: Callable[[str, str], None],
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Batches of up to `rows` images: their paths and pixels, uint8 (n, height, width, 3), in the order of `paths`.
+
+    An image that cannot be had is left out and told to `failed` by its path and the reason.
+    """
+    kept: list[tuple[str, np.ndarray]] = []
+    for path, pixels in decoded(paths, size, jobs=jobs):
+        if isinstance(pixels, ImageError):
+            failed(path, str(pixels))
+            continue
+        kept.append((path, pixels))
+        if len(kept) == rows:
+            yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])
+            kept = []
+    if kept:
+        yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])

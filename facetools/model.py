@@ -1,0 +1,211 @@
+"""The network: a torchvision backbone without its classifier, and the paper's head; its configuration and checkpoints.
+
+Head (the paper's figure 3): global average pooling, dense 1536 with ReLU, batch normalisation, dropout 0.3, a dense
+layer of one sigmoid an attribute. MobileNetV2 with it has 4 256 040 trainable parameters for 40 attributes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import urllib.error
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from facetools import files
+
+#: Mean and standard deviation of ImageNet's pixels, 0 to 255, by channel: what torchvision's weights expect.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+_FORMAT = "facetools checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint of facetools, or weights do not fit or cannot be had."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What it takes to build the network: `image_size` is (height, width) in pixels."""
+
+    attributes: tuple[str, ...]
+    backbone: str = "mobilenet_v2"
+    head: int = 1536
+    dropout: float = 0.3
+    image_size: tuple[int, int] = (224, 224)
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain values, for JSON and checkpoints."""
+        return self.__dict__ | {"attributes": list(self.attributes), "image_size": list(self.image_size)}
+
+
+class AttributeNet(nn.Module):
+    """Pixels in, logits out: uint8 or float (n, 3, height, width), 0 to 255, to float (n, attributes)."""
+
+    def __init__(self, config: ModelConfig, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone or build_backbone(config.backbone)
+        self.head = nn.Sequential(
+            nn.Linear(_feature_count(self.backbone, config), config.head),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(config.head),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.head, len(config.attributes)),
+        )
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.backbone((pixels - self.mean) / self.std))
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """The number of parameters that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def to_pixels(batch: np.ndarray, device: torch.device) -> Tensor:
+    """A batch of images, uint8 (n, height, width, 3), as a float tensor (n, 3, height, width), channels last."""
+    tensor = torch.from_numpy(batch)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.permute(0, 3, 1, 2).to(torch.float32)
+
+
+# Backbones
+
+
+def build_backbone(name: str, weights: str = "none") -> nn.Module:
+    """torchvision's network `name` up to its pooled features: (n, 3, h, w) to (n, features).
+
+    `weights` is `none`, `imagenet` (torchvision's default weights, cached or downloaded) or a file with a state
+    dictionary of that network. A CheckpointError says what to do when weights cannot be had.
+    """
+    if name not in models.list_models(module=models):
+        raise ValueError(f"there is no backbone '{name}' in torchvision; it has {', '.join(models.list_models(models))}")
+    options = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
+    network = models.get_model(name, weights=None, **options)
+    if weights != "none":
+        _load_backbone(network, name, weights)
+    if hasattr(network, "fc"):
+        network.fc = nn.Identity()
+        return network
+    if not isinstance(getattr(network, "features", None), nn.Module):
+        raise ValueError(f"the backbone '{name}' is not convolutional; take mobilenet_v2, resnet50, convnext_tiny, ...")
+    norm = network.classifier[0] if name.startswith("convnext") else nn.Identity()
+    return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), norm, nn.Flatten())
+
+
+def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:
+    # Batch statistics must not see the probe.
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            return backbone.eval()(torch.zeros(1, 3, *config.image_size)).shape[1]
+    except RuntimeError as error:
+        height, width = config.image_size
+        raise ValueError(f"the backbone '{config.backbone}' cannot take {height} x {width} pixels: {error}") from None
+    finally:
+        backbone.train(training)
+
+
+def _load_backbone(network: nn.Module, name: str, weights: str) -> None:
+    if weights == "imagenet":
+        entry = models.get_model_weights(name).DEFAULT
+        try:
+            state = entry.get_state_dict(progress=False, check_hash=True)
+        except (urllib.error.URLError, OSError) as error:
+            cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+            raise CheckpointError(
+                f"ImageNet weights of {name} are not at {cached} and cannot be downloaded ({error}); "
+                f"put them there, or give --weights FILE, or --weights none to start from random weights"
+            ) from None
+    else:
+        loaded = _load(Path(weights))
+        state = loaded.get("model", loaded)
+    wanted = network.state_dict()
+    if any(key.startswith("backbone.") for key in state):
+        state = _backbone_part(state, network)
+    missing = [key for key in wanted if key not in state and not key.startswith(("classifier", "fc", "AuxLogits", "aux"))]
+    if missing or any(state[key].shape != wanted[key].shape for key in wanted if key in state):
+        raise CheckpointError(f"{weights}: not weights of {name}" + (f": it lacks {missing[0]}" if missing else ""))
+    network.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+
+
+def _backbone_part(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The backbone of a checkpoint of this module under the names that torchvision gives it."""
+    prefix = "backbone." if hasattr(network, "fc") else "backbone.0."
+    named = "" if hasattr(network, "fc") else "features."
+    return {named + key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+# Checkpoints
+
+
+def save_checkpoint(path: Path, model: AttributeNet, **parts: Any) -> None:
+    """Writes `model` and `parts` (tensors and plain values only) to `path`, whole or not at all."""
+    content = {"format": _FORMAT, "config": model.config.plain(), "model": model.state_dict(), **parts}
+    with files.replacing(path) as stream:
+        torch.save(content, stream)
+
+
+def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
+    """The network in a checkpoint, on the CPU, and the checkpoint's other parts; nothing in the file is executed."""
+    content = _load(path)
+    if content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of facetools")
+    config = content["config"]
+    config["attributes"] = tuple(config["attributes"])
+    config["image_size"] = tuple(config["image_size"])
+    model = AttributeNet(ModelConfig(**config))
+    model.load_state_dict(content["model"])
+    return model, content
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a checkpoint: it holds no dictionary")
+    return content
+
+
+# Devices
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and not name.startswith("cuda"):
+        raise ValueError(f"'{name}' is no device; give auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"there is no device {name} here: {torch.cuda.device_count()} CUDA devices are seen")
+    return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16, so that it gains over float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def bfloat16_agrees(model: AttributeNet, pixels: Tensor, within: float = 0.01) -> bool:
+    """Whether bfloat16 moves the scores of `pixels` by less than `within`."""
+    with torch.inference_mode():
+        exact = torch.sigmoid(model(pixels))
+        with torch.autocast(pixels.device.type, torch.bfloat16):
+            rough = torch.sigmoid(model(pixels).float())
+    return bool((exact - rough).abs().max() < within)

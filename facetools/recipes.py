@@ -1,0 +1,92 @@
+"""Recipes: named sets of defaults for training. Plain values only, so that a command can show them at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Loss = Literal["cosine", "bce", "focal", "mse", "mae"]
+Optimizer = Literal["adadelta", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine", "onecycle"]
+Amp = Literal["auto", "off", "bf16"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each augmentation reaches; the defaults are the paper's (section 3.2).
+
+    `rotation` degrees to either side; `shift` share of the height and of the width; `shear` degrees to either side;
+    `zoom` share of the size, each axis on its own; `flip` whether half of the images are mirrored.
+    """
+
+    rotation: float = 20.0
+    shift: float = 0.2
+    shear: float = 0.2
+    zoom: float = 0.2
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("rotation", "shift", "shear", "zoom"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"the {name} of the augmentation is {getattr(self, name)}; it cannot be negative")
+        if self.zoom >= 1:
+            raise ValueError(f"the zoom of the augmentation is {self.zoom}; it must be under 1")
+
+
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, False)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the outcome of a training but data and seed; the defaults are the paper's.
+
+    `image_size` (height, width) in pixels; `learning_rate` None takes the optimizer's own of LEARNING_RATES.
+    """
+
+    backbone: str = "mobilenet_v2"
+    head: int = 1536
+    dropout: float = 0.3
+    weights: str = "imagenet"
+    image_size: tuple[int, int] = (224, 224)
+    batch: int = 64
+    epochs: int = 10
+    freeze_epochs: int = 0
+    loss: Loss = "cosine"
+    optimizer: Optimizer = "adadelta"
+    learning_rate: float | None = None
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    amp: Amp = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("head", 1), ("batch", 2), ("epochs", 0), ("freeze_epochs", 0), ("weight_decay", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least {least}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and under 1")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise ValueError(f"the learning rate is {self.learning_rate}; it must be over 0")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, the optimizer's own where none is given."""
+        return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as plain values, for JSON and checkpoints."""
+        return asdict(self) | {"image_size": list(self.image_size)}
+
+
+#: Learning rates that suit each optimizer; AdaDelta's is the paper's.
+LEARNING_RATES: dict[str, float] = {"adadelta": 1.0, "adamw": 1e-3, "sgd": 0.05}
+
+PAPER = Recipe()
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """(height, width) of a size given as `96` (square) or `96x80` (height x width)."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"'{text}' is not a size in pixels; give a number, or height x width as in 96x80")
+    return int(parts[0]), int(parts[-1])

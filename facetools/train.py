@@ -1,0 +1,351 @@
+"""Training: a loop one can read, that can be stopped anywhere and goes on as if nothing had happened.
+
+Every random number of a step (order, augmentation, dropout) comes from (seed, epoch, step) alone, so a checkpoint needs
+no generator state: to continue is to take the network and the optimizer and go on counting.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facetools import augment, files, images, memory, metrics
+from facetools.losses import LOSSES
+from facetools.model import (
+    AttributeNet,
+    CheckpointError,
+    ModelConfig,
+    build_backbone,
+    has_bfloat16,
+    load_checkpoint,
+    save_checkpoint,
+    to_pixels,
+)
+from facetools.predict import scores
+from facetools.recipes import NO_AUGMENTATION, Recipe
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and did, after a step and with a checkpoint."""
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images by their paths and their truth, uint8 0/1 (n, attributes)."""
+
+    paths: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass
+class Progress:
+    """How far a run has come: `epoch` complete epochs and `step` steps of the next, whose losses add up to `loss_sum`
+    over `images`; `history` a record an epoch, `best` the best validation accuracy so far."""
+
+    epoch: int
+    step: int
+    loss_sum: float
+    images: int
+    best: float
+    history: list[dict[str, Any]]
+
+
+def split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """`examples` without and with a random `share` of them, for training and validation."""
+    order = np.random.default_rng([seed, 0xD1]).permutation(len(examples))
+    held_out = np.sort(order[: round(share * len(examples))])
+    rest = np.setdiff1d(np.arange(len(examples)), held_out)
+    taken = [Examples([examples.paths[row] for row in rows], examples.labels[rows]) for rows in (rest, held_out)]
+    return taken[0], taken[1]
+
+
+def train(
+    recipe: Recipe,
+    attributes: tuple[str, ...],
+    training: Examples,
+    validation: Examples,
+    run: Path,
+    *,
+    device: torch.device,
+    jobs: int = 1,
+    seed: int = 0,
+    resume: bool = False,
+    made_by: dict[str, Any] | None = None,
+    failed: Callable[[str, str], None] = lambda path, reason: None,
+    on_step: Callable[[int], None] = lambda images: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
+    `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
+
+    `failed` is told each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
+    `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
+    raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` where there is one.
+    """
+    files.make_folder(run)
+    last = run / "last.pt"
+    torch.manual_seed(seed)
+    settings = {"recipe": recipe.plain(), "attributes": list(attributes), "seed": seed, "images": len(training)}
+    if resume and last.exists():
+        model, checkpoint = load_checkpoint(last)
+        _check_same(last, checkpoint["settings"], settings)
+        progress = Progress(**checkpoint["progress"])
+    else:
+        config = ModelConfig(attributes, recipe.backbone, recipe.head, recipe.dropout, recipe.image_size)
+        model = AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
+        checkpoint = None
+        progress = Progress(0, 0, 0.0, 0, -math.inf, [])
+        files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(model, recipe)
+    if checkpoint is not None:
+        optimizer.load_state_dict(checkpoint["optimizer"])
+
+    def save(name: str) -> None:
+        state = {"settings": settings, "progress": progress.__dict__, "made_by": made_by or {}}
+        if name == "last.pt":
+            state["optimizer"] = optimizer.state_dict()
+        save_checkpoint(run / name, model, **state)
+
+    if recipe.epochs == 0:
+        save("last.pt")
+        save("best.pt")
+        return
+    bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_bfloat16(device))
+    loss_of = LOSSES[recipe.loss]
+    steps = _step_count(len(training), recipe.batch)
+    pixels_of = _Pixels(training.paths, recipe.image_size, jobs, failed)
+    validation_pixels = _Pixels(validation.paths, recipe.image_size, jobs, failed)
+
+    while progress.epoch < recipe.epochs:
+        started, seen_before = time.perf_counter(), progress.images
+        frozen = progress.epoch < recipe.freeze_epochs
+        model.train()
+        model.backbone.requires_grad_(not frozen).train(not frozen)
+        plan = _plan(len(training), recipe.batch, seed, progress.epoch)[progress.step : steps]
+        losses = _Losses(device)
+        for rows, images_of_step in _ahead(pixels_of.batch(rows) for rows in plan):
+            step = progress.epoch * steps + progress.step
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
+            if len(rows) > 1:  # batch normalisation has no variance of one
+                torch.manual_seed(int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0]))
+                pixels = _augmented(images_of_step, recipe, device, np.random.default_rng([seed, 1, step]))
+                labels = torch.from_numpy(training.labels[rows]).to(device, torch.float32)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                    logits = model(pixels)
+                loss = loss_of(logits.float(), labels)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                progress.loss_sum += losses.add(loss.detach() * len(rows), step)
+                progress.images += len(rows)
+            progress.step += 1
+            on_step(len(rows))
+            if interrupted():
+                progress.loss_sum += losses.flush()
+                save("last.pt")
+                raise Interrupted
+        progress.loss_sum += losses.flush()
+        seconds = time.perf_counter() - started
+        record = {
+            "epoch": progress.epoch + 1,
+            "loss": progress.loss_sum / max(progress.images, 1),
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            **_validate(model, loss_of, validation, validation_pixels, recipe.batch, device, bfloat16),
+            "images_per_second": round((progress.images - seen_before) / seconds, 1),
+        }
+        progress.history.append(record)
+        progress.epoch, progress.step, progress.loss_sum, progress.images = progress.epoch + 1, 0, 0.0, 0
+        accuracy = record.get("valid_accuracy", math.inf)
+        is_best, progress.best = accuracy >= progress.best, max(accuracy, progress.best)
+        if is_best:
+            save("best.pt")
+        files.write(run / "history.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in progress.history))
+        save("last.pt")
+        on_epoch(record)
+
+
+def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    flat_before, flat_now = before["recipe"] | before, now["recipe"] | now
+    for name in flat_now.keys() - {"recipe"}:
+        if flat_before.get(name) != flat_now[name]:
+            raise CheckpointError(
+                f"{path} was made with {name} {flat_before.get(name)}, not {flat_now[name]}; "
+                f"continue with the same settings, or train into another folder"
+            )
+
+
+def _step_count(examples: int, batch: int) -> int:
+    return math.ceil(examples / batch)
+
+
+def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The rows of each step of an epoch, in an order that depends on (seed, epoch) alone."""
+    order = np.random.default_rng([seed, 0, epoch]).permutation(examples)
+    return [order[start : start + batch] for start in range(0, examples, batch)]
+
+
+def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer; weight decay spares biases and normalisations."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "adadelta":
+        return torch.optim.Adadelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.rate)
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
+
+
+def _rate_factor(schedule: str, done: float) -> float:
+    """What the learning rate is multiplied by when the share `done` of all steps lies behind."""
+    if schedule == "constant":
+        return 1.0
+    # Both warm up and then follow half a cosine to 0; one-cycle (Smith 2018) climbs for longer, and along a cosine.
+    rise = 0.3 if schedule == "onecycle" else 0.05
+    if done < rise:
+        climbed = done / rise
+        return 0.04 + 0.96 * ((1 - math.cos(math.pi * climbed)) / 2 if schedule == "onecycle" else climbed)
+    return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
+
+
+def _augmented(batch: np.ndarray, recipe: Recipe, device: torch.device, rng: np.random.Generator) -> Tensor:
+    pixels = to_pixels(batch, device)
+    if recipe.augmentation == NO_AUGMENTATION:
+        return pixels
+    draws = augment.draw(len(batch), recipe.augmentation, rng)
+    return augment.warp(pixels, augment.matrices(draws, *recipe.image_size))
+
+
+def _validate(
+    model: AttributeNet,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    validation: Examples,
+    pixels_of: _Pixels,
+    batch: int,
+    device: torch.device,
+    bfloat16: bool,
+) -> dict[str, float]:
+    """The loss, accuracy and balanced accuracy on `validation`; nothing where it is empty."""
+    model.eval()
+    kept: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
+    starts = range(0, len(validation), batch)
+    for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(validation)))) for s in starts):
+        if len(rows):
+            kept.append(rows)
+            predicted.append(scores(model, to_pixels(pixels, device), bfloat16))
+    if not kept:
+        return {}
+    labels, all_scores = validation.labels[np.concatenate(kept)], np.concatenate(predicted)
+    logits = torch.logit(torch.from_numpy(all_scores).double(), eps=1e-7)
+    mean = metrics.means(labels, all_scores)
+    return {
+        "valid_loss": float(loss_of(logits, torch.from_numpy(labels).double())),
+        "valid_accuracy": mean["accuracy"],
+        "valid_balanced_accuracy": mean["balanced_accuracy"],
+    }
+
+
+class _Losses:
+    """Sums losses, and looks at them only now and then on a GPU, which a look at every step would hold up."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._every = 1 if device.type == "cpu" else 32
+        self._kept: list[Tensor] = []
+        self._first = 0
+
+    def add(self, loss: Tensor, step: int) -> float:
+        if not self._kept:
+            self._first = step
+        self._kept.append(loss)
+        return self.flush() if len(self._kept) >= self._every else 0.0
+
+    def flush(self) -> float:
+        """The sum of the losses since the last look; a DivergedError names the step at which one is no number."""
+        if not self._kept:
+            return 0.0
+        values = torch.stack(self._kept).double().tolist()
+        self._kept.clear()
+        for offset, value in enumerate(values):
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the loss at step {self._first + offset + 1} is {value}; try a lower --learning-rate or --amp off"
+                )
+        return math.fsum(values)
+
+
+class _Pixels:
+    """Decodes images by their row and, where memory allows, keeps what it decoded for the epochs to come."""
+
+    def __init__(self, paths: list[str], size: tuple[int, int], jobs: int, failed: Callable[[str, str], None]) -> None:
+        self._paths = paths
+        self._size = size
+        self._failed = failed
+        self._told: set[str] = set()
+        self._reader = images.Reader()
+        self._pool = ThreadPoolExecutor(jobs)
+        shape = (len(paths), *size, 3)
+        # Untouched pages of an empty array cost nothing.
+        self._cache = np.empty(shape, np.uint8) if math.prod(shape) < memory.available() / 4 else None
+        self._cached = np.zeros(len(paths), bool)
+
+    def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of `rows` that could be decoded, and their pixels, uint8 (n, height, width, 3)."""
+        if self._cache is not None and self._cached[rows].all():
+            return rows, self._cache[rows]
+        good: list[int] = []
+        pixels: list[np.ndarray] = []
+        for row, image in zip(rows, self._pool.map(self._load, rows), strict=True):
+            if isinstance(image, images.ImageError):
+                self._tell(self._paths[row], str(image))
+                continue
+            good.append(row)
+            pixels.append(image)
+            if self._cache is not None:
+                self._cache[row] = image
+                self._cached[row] = True
+        return np.array(good, int), np.array(pixels, np.uint8).reshape(-1, *self._size, 3)
+
+    def _load(self, row: int) -> np.ndarray | images.ImageError:
+        if self._cache is not None and self._cached[row]:
+            return self._cache[row]
+        return images.load(self._reader, self._paths[row], self._size)
+
+    def _tell(self, path: str, reason: str) -> None:
+        if path not in self._told:
+            self._told.add(path)
+            self._failed(path, reason)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """`items`, each made in another thread while the one before is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
