@@ -21,8 +21,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imageio.v3 as imageio
 import numpy as np
 from PIL import Image, ImageOps
+
+from facetools import files
 
 IMAGE_SUFFIXES = tuple(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2".split())
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -321,3 +324,39 @@ def batches(
             kept = []
     if kept:
         yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])
+
+
+# From pixels to files
+
+
+def gray(pixels: np.ndarray) -> np.ndarray:
+    """The luma (ITU-R 601) of uint8 RGB (height, width, 3), uint8 (height, width, 1)."""
+    return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+
+
+def encode(pixels: np.ndarray, suffix: str) -> bytes:
+    """uint8 pixels (height, width, 1 or 3) as the content of a file called `suffix`, `.png` or `.jpg`."""
+    quality = {"quality": 95} if suffix == ".jpg" else {}
+    squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    return imageio.imwrite("<bytes>", squeezed, extension=suffix, **quality)
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    """Writes uint8 pixels (height, width, 1 or 3) to the image file `path`, whole or not at all."""
+    files.write(path, encode(pixels, path.suffix.lower()))
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], height: int, gap: int = 4) -> np.ndarray:
+    """Rows of images, uint8 (h, w, 3) each, at `height` pixels on white, as one image, uint8 (H, W, 3)."""
+    scaled = [
+        [Image.fromarray(image).resize((max(1, round(image.shape[1] * height / image.shape[0])), height)) for image in row]
+        for row in rows
+    ]
+    width = max(sum(image.width + gap for image in row) for row in scaled) + gap
+    sheet = Image.new("RGB", (width, gap + len(rows) * (height + gap)), "white")
+    for number, row in enumerate(scaled):
+        left = gap
+        for image in row:
+            sheet.paste(image, (left, gap + number * (height + gap)))
+            left += image.width + gap
+    return np.asarray(sheet)

@@ -1,0 +1,70 @@
+"""What a clustering method is: a class that takes points and parameters once, and gives labels for any k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from facetools import memory
+from facetools.clustering.points import Points
+
+Linkage = Literal["ward", "complete", "average", "single"]
+Metric = Literal["euclidean", "manhattan", "cosine", "l1", "l2"]
+METRIC_ALIASES = {"l1": "manhattan", "l2": "euclidean"}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of all methods; each takes its own. Defaults are scikit-learn's where it has the method.
+
+    `redo` how often K-Means starts anew; `linkage`, `metric` of agglomerative clustering (metric of DBSCAN and OPTICS
+    too); `eps` radius, `min_samples` faces, of DBSCAN and OPTICS; `threshold` radius of BIRCH's subclusters;
+    `seed`, `device` and `jobs` as everywhere.
+    """
+
+    redo: int = 4
+    linkage: Linkage = "ward"
+    metric: Metric = "euclidean"
+    eps: float = 0.5
+    min_samples: int = 5
+    threshold: float = 0.5
+    seed: int = 0
+    device: str = "auto"
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.linkage == "ward" and METRIC_ALIASES.get(self.metric, self.metric) != "euclidean":
+            raise ValueError(f"ward linkage takes the euclidean metric only, not {self.metric}")
+        if not self.eps > 0:
+            raise ValueError(f"eps is {self.eps}; it must be over 0")
+        for name in ("redo", "min_samples", "jobs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+class Method(Protocol):
+    """One method on one set of points. Work that serves every k is done once, when it is made."""
+
+    #: Whether the number of clusters is given; else the method finds it and takes None for k.
+    takes_k: bool
+    #: The fields of Parameters that change the result.
+    uses: tuple[str, ...]
+
+    def __init__(self, points: Points, parameters: Parameters) -> None: ...
+
+    def labels(self, k: int | None) -> np.ndarray:
+        """The cluster, from 0, or -1 for noise, of each distinct row, int (d,), or of each face, int (n,)."""
+        ...
+
+
+def require_memory(needed: int, what: str, instead: str) -> None:
+    """Raises a MemoryError, that says what would need how much and what to do instead, where memory will not do."""
+    free = memory.available()
+    if needed > free:
+        raise MemoryLimitError(f"{what} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {instead}")
+
+
+class MemoryLimitError(ValueError):
+    """A method would need more memory than there is; the message names a cheaper one."""

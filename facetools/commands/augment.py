@@ -1,0 +1,134 @@
+"""fa-augment: images in, randomly warped copies out, a record an image."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import typer
+
+from facetools.commands.common import Failure, Job, Null, Sources, command, image_paths
+from facetools.recipes import PAPER, Augmentation, image_size
+
+REACH = PAPER.augmentation
+
+#: Images on the contact sheet, and the height of each.
+SHEET_ROWS, SHEET_HEIGHT = 8, 128
+
+
+@command
+def fa_augment(
+    job: Job,
+    sources: Sources,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR|FILE.zip", help="Where the images go.")],
+    copies: Annotated[int, typer.Option(metavar="N", min=1, help="Images to make of each.")] = 1,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; by default as they are.")] = None,
+    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="The largest rotation to either side.")] = REACH.rotation,
+    shift: Annotated[float, typer.Option(metavar="SHARE", help="The largest shift, of each side.")] = REACH.shift,
+    shear: Annotated[float, typer.Option(metavar="DEGREES", help="The largest shear angle, as in Keras.")] = REACH.shear,
+    zoom: Annotated[float, typer.Option(metavar="SHARE", help="The largest zoom in and out.")] = REACH.zoom,
+    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror half of the images.")] = REACH.flip,
+    format: Annotated[Literal["jpg", "png"], typer.Option(help="The format of the images.")] = "jpg",
+    sheet: Annotated[
+        str | None, typer.Option(metavar="FILE.png", help="Also write a contact sheet: images, then their copies.")
+    ] = None,
+    null: Null = False,
+) -> None:
+    """Make randomly warped copies of images.
+
+    The paper's augmentations as one affine warp an image, composed as Keras' ImageDataGenerator composes them:
+    rotation, shift, shear (an angle in degrees), zoom, flip; what lies beyond the border shows the nearest pixel. A
+    record an image goes to stdout: its path, its source and what was drawn. A copy depends on --seed and on the place of
+    its source among the sources alone.
+    \f
+    Examples:
+      fa-augment faces/ -o augmented/ --copies 4 > augmented.jsonl
+      fa-augment faces.zip -o augmented.zip --size 224 --rotation 10 --shift 0.05
+      fa-augment face.jpg -o out/ --copies 7 --sheet sheet.png
+    """
+    import numpy as np
+
+    from facetools import images, table
+
+    try:
+        reach = Augmentation(rotation, shift, shear, zoom, flip)
+        shape = image_size(size) if size else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    paths = image_paths(sources, null=null)
+    names: dict[str, int] = {}
+    rows: list[list[Any]] = []
+    made = 0
+    with _images_to(output) as write, job.progress("images", len(paths)) as advance:
+        for number, (path, pixels) in enumerate(images.decoded(paths, shape, jobs=job.jobs)):
+            advance(1)
+            if isinstance(pixels, images.ImageError):
+                job.failed(path, str(pixels))
+                continue
+            warped, draws = _copies(pixels, copies, reach, np.random.default_rng([job.seed, number]))
+            stem = _stem(path, names)
+            for copy in range(copies):
+                written = write(f"{stem}-{copy + 1}.{format}", images.encode(warped[copy], f".{format}"))
+                drawn = {name: values[copy].item() for name, values in draws.__dict__.items()}
+                sys.stdout.buffer.write(table.record({"path": written, "source": path, **drawn}))
+            if len(rows) < SHEET_ROWS:
+                rows.append([pixels, *warped])
+            made += copies
+        if not made:
+            raise Failure(f"none of the {len(paths)} images could be read")
+    if sheet:
+        images.write(Path(sheet), images.contact_sheet(rows, SHEET_HEIGHT))
+    job.done(f"{made:,} images")
+
+
+def _copies(pixels: Any, copies: int, reach: Augmentation, rng: Any) -> tuple[Any, Any]:
+    """`copies` warped images of one, uint8 (copies, height, width, 3), and what was drawn for them."""
+    import torch
+
+    from facetools import augment
+
+    draws = augment.draw(copies, reach, rng)
+    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().expand(copies, -1, -1, -1)
+    warped = augment.warp(batch, augment.matrices(draws, *pixels.shape[:2]))
+    return warped.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), draws
+
+
+def _stem(path: str, names: dict[str, int]) -> str:
+    """The name of an image without suffix, made unique among those before it."""
+    stem = PurePosixPath(path).stem
+    names[stem] = names.get(stem, 0) + 1
+    return stem if names[stem] == 1 else f"{stem}~{names[stem]}"
+
+
+@contextmanager
+def _images_to(output: str) -> Iterator[Callable[[str, bytes], str]]:
+    """Writes images by name and content into a folder, or into a zip archive that is complete or absent; gives the
+    path of each."""
+    from facetools import files
+
+    if not output.lower().endswith(".zip"):
+        folder = files.make_folder(output)
+
+        def write_file(name: str, content: bytes) -> str:
+            files.write(folder / name, content)
+            return str(folder / name)
+
+        yield write_file
+        return
+    with files.replacing(output) as stream, zipfile.ZipFile(stream, "w") as archive:
+
+        def write_member(name: str, content: bytes) -> str:
+            archive.writestr(zipfile.ZipInfo(name), content)
+            return f"{output}/{name}"
+
+        yield write_member
+
+
+main = fa_augment
+
+if __name__ == "__main__":
+    main()
