@@ -19,7 +19,32 @@ $(INSTALLED): pyproject.toml $(CORE)
 	$(VENV)/python -m pip install --quiet --editable '.[test]' --config-settings=cmake.define.FACETOOLS_WERROR=ON
 	touch $@
 
-include demo.mk
+# The demo: draw faces, train on them, predict the held-out ones; or predict FACES by MODEL. Then cluster, explain, report.
+
+RUN := demo/run/best.pt
+DRAWN := demo/drawn
+TRAINING := --weights none --image-size 64 --epochs 16 --loss bce --optimizer adamw --learning-rate 0.002 \
+	--schedule onecycle --attributes celeba40 --rotation 5 --shift 0.05 --shear 0 --zoom 0.05
+COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
+
+demo: $(INSTALLED)
+	rm -rf demo && mkdir demo
+ifdef FACES
+	@test -n "$(MODEL)" || { echo "make demo FACES=dir needs MODEL=file, a checkpoint of fa-train" >&2; exit 2; }
+	$(COMMAND) fa-predict "$(FACES)" --model "$(MODEL)" -o demo/scores.jsonl
+else
+	$(VENV)/python -m facetools.commands.draw $(DRAWN) --faces 3600 --valid-share 0.0833 --test-share 0.0833
+	$(COMMAND) fa-train $(DRAWN) -o demo/run $(TRAINING) > demo/history.jsonl
+	$(COMMAND) fa-predict $(DRAWN) --partition test --labels $(DRAWN) --model $(RUN) -o demo/scores.jsonl 2> demo/accuracy.txt
+endif
+	$(COMMAND) fa-cluster demo/scores.jsonl -k 8 --attributes paper10 --summary demo/summary.json > demo/clusters.jsonl
+	$(COMMAND) fa-cluster demo/scores.jsonl --attributes paper10 --compare 2:20 > demo/comparison.jsonl
+	$(COMMAND) fa-eigenface demo/clusters.jsonl -o demo/eigenfaces > demo/eigenfaces.jsonl
+	$(COMMAND) fa-report demo/clusters.jsonl --eigenfaces demo/eigenfaces.jsonl --comparison demo/comparison.jsonl \
+		$(if $(FACES),,--history demo/run) -o demo/report.html
+	@echo
+	@cat demo/accuracy.txt 2> /dev/null | grep accuracy || true
+	@echo "The report: $(CURDIR)/demo/report.html"
 
 test: $(INSTALLED)
 	$(VENV)/python -m pytest

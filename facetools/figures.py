@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from html import escape
@@ -41,7 +43,8 @@ CSS_VARIABLES = {
     **{colour: f"c{number}" for number, colour in enumerate(SERIES, start=1)},
 }  # fmt: skip
 
-STYLE: dict[str, Any] = {
+#: matplotlib's parameters, the same for every figure.
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
@@ -102,10 +105,33 @@ class Series:
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def drawn(*args: Any, **keywords: Any) -> Figure:
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **keywords)
+        with _style():
+            figure = draw(*args, **keywords)
+            _settle(figure)
+            return figure
 
     return drawn
+
+
+@contextmanager
+def _style(**changes: Any) -> Iterator[None]:
+    with matplotlib.rc_context(STYLE | changes), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no reason to warn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
+def _settle(figure: Figure) -> None:
+    """Lays the figure out, once and for all.
+
+    The solver's last bits change from run to run, and identifiers in a SVG are hashes of positions: they are rounded.
+    """
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(float(edge), 4) for edge in axes.get_position(original=True).bounds])
 
 
 # Encoding
@@ -117,10 +143,7 @@ def encode(figure: Figure, kind: Literal["svg", "png"], *, text_as_text: bool = 
     `text_as_text` leaves text of a SVG to the fonts of the reader instead of drawing its outlines.
     """
     stream = io.BytesIO()
-    style = STYLE | {"svg.fonttype": "none" if text_as_text else "path"}
-    with matplotlib.rc_context(style), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; that is no reason to warn.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with _style(**{"svg.fonttype": "none" if text_as_text else "path"}):
         if kind == "svg":
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata=nothing)
@@ -150,9 +173,14 @@ def inline(figure: Figure, name: str, alt: str) -> str:
     body = svg[tag.end() :]
     # The sheet that matplotlib puts in would hold for the whole page; the page has the same rule for figures.
     body = re.sub(r"<style\b.*?</style>", "", body, flags=re.DOTALL)
-    body = body.replace("xlink:href=", "href=").replace(' xml:space="preserve"', "")
-    body = re.sub(r'(?<=\bid=")|(?<=\bhref="#)|(?<=url\(#)', f"{name}-", body)
-    body = _CSS_COLOUR.sub(lambda match: f"var(--{CSS_VARIABLES[match[0]]})", body)
+
+    def at_home(tag: re.Match[str]) -> str:
+        text = tag[0].replace("xlink:href=", "href=").replace(' xml:space="preserve"', "")
+        text = re.sub(r'(?<=\bid=")|(?<=\bhref="#)|(?<=url\(#)', f"{name}-", text)
+        return _CSS_COLOUR.sub(lambda colour: f"var(--{CSS_VARIABLES[colour[0]]})", text)
+
+    # Only within tags: a name that reads like one of these stays as it is.
+    body = re.sub(r"<[^>]*>", at_home, body)
     size = f"{tag['width']} {tag['height']}"
     # The numbers are points; CSS pixels are 4/3 as many.
     width = f"{float(tag['width']) * 4 / 3:.0f}px"
@@ -172,7 +200,7 @@ def frequencies(names: Sequence[str], shares: np.ndarray, reference: np.ndarray 
     _bars(axes, names, shares, [BAR] * len(names), reference, INK)
     axes.set_xlabel("share of the faces")
     if reference is not None:
-        _below(axes, [Patch(color=BAR, label="these faces"), _tick_handle("all of CelebA")])
+        _legend(axes, [Patch(color=BAR, label="these faces"), _tick_handle("all of CelebA")])
     return figure
 
 
@@ -204,7 +232,10 @@ def cluster(
         _bars(axes, names, shares, colours, overall, INK)
         axes.set_xlabel("share of the cluster's faces")
         prominent, noisy = Patch(color=PROMINENT, label="prominent"), Patch(color=NOISY, label="noisy")
-        _below(axes, [prominent, noisy, _tick_handle("all faces")])
+        axes.legend(
+            handles=[prominent, noisy, _tick_handle("all faces")],
+            loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=4, ncols=3,
+        )  # fmt: skip
     if eigenface is not None:
         _picture(next(panels), eigenface)
     if not faces and shares is None and eigenface is None:
@@ -215,26 +246,28 @@ def cluster(
 @_styled
 def glance(titles: Sequence[str], names: Sequence[str], shares: np.ndarray) -> Figure:
     """Every cluster's attribute occurrences as a map; `shares` float64 (clusters, a)."""
-    figure = Figure((2 + 0.2 * len(names), 2.2 + 0.2 * len(titles)), layout="constrained")
+    figure = Figure((2 + 0.2 * len(names), 3 + 0.2 * len(titles)), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(False)
     scale = LinearSegmentedColormap.from_list("share", [PAPER, PROMINENT])
     mesh = axes.pcolormesh(shares, cmap=scale, vmin=0, vmax=1, edgecolor=PAPER, linewidth=1.2)
     axes.invert_yaxis()
     axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(len(names)) + 0.5, list(names), rotation=90, color=INK)
+    axes.set_xticks(np.arange(len(names)) + 0.5, [_short(name) for name in names], rotation=90, color=INK)
     axes.set_yticks(np.arange(len(titles)) + 0.5, list(titles))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.3, aspect=30, pad=0.02, anchor=(0, 0))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.xaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label("share of the cluster's faces")
     return figure
 
 
 @_styled
-def accuracy(names: Sequence[str], ours: np.ndarray, published: Mapping[str, np.ndarray], majority: np.ndarray) -> Figure:
+def accuracy(
+    names: Sequence[str], ours: np.ndarray, published: Mapping[str, np.ndarray], majority: np.ndarray
+) -> Figure:
     """Table 1 as dots: accuracy of each attribute, percent float64 (a,), NaN where a method gives none."""
     figure = Figure((4.6, 1.2 + 0.2 * len(names)), layout="constrained")
     axes = figure.add_subplot()
@@ -248,7 +281,7 @@ def accuracy(names: Sequence[str], ours: np.ndarray, published: Mapping[str, np.
     _rows(axes, names)
     axes.set_xlabel("accuracy (percent)")
     handles, _ = axes.get_legend_handles_labels()
-    _below(axes, handles[::-1], columns=2)
+    _legend(axes, handles[::-1], columns=2, above=True)
     return figure
 
 
@@ -264,27 +297,28 @@ def mispredictions(names: Sequence[str], missed: np.ndarray, false_alarms: np.nd
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("predicted wrong")
-    _below(axes, axes.get_legend_handles_labels()[0], columns=1)
+    _legend(axes, axes.get_legend_handles_labels()[0], columns=1, above=True)
     return figure
 
 
 @_styled
 def comparison(series: Sequence[Series], width: float = 6.6) -> Figure:
     """Figure 4: silhouette against the number of clusters, a line a method; `width` in inches."""
-    columns = 2 if width > 5 else 1
-    figure = Figure((width, 3.3 + 0.19 * -(-len(series) // columns)), layout="constrained")
+    # About as many letters as stand in a line of the legend.
+    labels = [textwrap.fill(_short(one.label, 160), int(12 * width) - 6) for one in series]
+    figure = Figure((width, 3.3 + 0.19 * sum(1 + label.count("\n") for label in labels)), layout="constrained")
     axes = figure.add_subplot()
     handles = []
-    for number, one in enumerate(series):
+    for number, (one, label) in enumerate(zip(series, labels, strict=True)):
         colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
-        line = (0, (5, 3)) if one.fixed else "-"
+        line: Any = (0, (5, 3)) if one.fixed else "-"
         if one.fixed:
             axes.axhline(one.silhouette.max(), color=colour, linestyle=line, linewidth=1.2)
         axes.plot(
             one.clusters, one.silhouette, marker, linestyle="none" if one.fixed else "-", color=colour, zorder=3,
             markeredgecolor=PAPER, markeredgewidth=0.8, markersize=8 if one.fixed else 6.5,
         )  # fmt: skip
-        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=line, linewidth=1.4, label=one.label))
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=line, linewidth=1.4, label=label))
     counts = np.concatenate([one.clusters for one in series])
     if counts.max() > 30 * counts.min() > 0:
         axes.set_xscale("log")
@@ -296,7 +330,7 @@ def comparison(series: Sequence[Series], width: float = 6.6) -> Figure:
     axes.tick_params(axis="y", labelcolor=MUTED)
     axes.set_xlabel("number of clusters")
     axes.set_ylabel("silhouette")
-    _below(axes, handles, columns=columns)
+    _legend(axes, handles, columns=1)
     return figure
 
 
@@ -312,7 +346,7 @@ def training(epochs: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]])
         axes.tick_params(axis="y", labelcolor=MUTED)
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
-        _below(axes, axes.get_legend_handles_labels()[0])
+        axes.legend(loc="best")
     return figure
 
 
@@ -332,24 +366,28 @@ def _bars(
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(np.arange(len(names)), list(names))
+    axes.set_yticks(np.arange(len(names)), [_short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
+def _short(name: str, most: int = 26) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def _tick_handle(label: str) -> Line2D:
     return Line2D([], [], color=INK, marker="|", markersize=9, markeredgewidth=1.4, linestyle="none", label=label)
 
 
-def _below(axes: Axes, handles: Sequence[Any], columns: int = 3) -> None:
-    """A legend under the axes; the layout makes room for it."""
+def _legend(axes: Axes, handles: Sequence[Any], columns: int = 3, *, above: bool = False) -> None:
+    """A legend below or above the axes; the layout makes room for it."""
     # matplotlib leaves labels with a leading underscore out of legends, so they are put in afterwards.
     labels = [str(handle.get_label()) for handle in handles]
-    legend = axes.figure.legend(  # type: ignore[union-attr]
-        list(handles), [f"{number}" for number in range(len(handles))], loc="outside lower left", ncols=columns
-    )  # fmt: skip
+    place: Any = f"outside {'upper' if above else 'lower'} left"
+    numbers = [f"{number}" for number in range(len(handles))]
+    legend = axes.figure.legend(list(handles), numbers, loc=place, ncols=columns)
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)
 

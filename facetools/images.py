@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import imageio.v3 as imageio
 import numpy as np
@@ -32,6 +32,8 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".ta
 
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
 MAX_PIXELS = 2**28
+
+T = TypeVar("T")
 
 #: Images that one thread decodes at a time.
 CHUNK = 8
@@ -265,29 +267,34 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decoded(
-    paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int, reader: Reader | None = None
-) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """Each path with its pixels, uint8 (height, width, 3), or the reason why there are none, in the order of `paths`.
+def mapped(paths: Iterable[str], function: Callable[[Reader, int, str], T], *, jobs: int) -> Iterator[tuple[str, T]]:
+    """Each path with what `function` makes of a Reader, the path's number from 0 and the path, in the order of `paths`.
 
     `jobs` threads work ahead by a bounded number of images.
     """
-    with reader or Reader() as shared, ThreadPoolExecutor(jobs) as pool:
+    with Reader() as reader, ThreadPoolExecutor(jobs) as pool:
 
-        def load_chunk(chunk: Sequence[str]) -> list[tuple[str, np.ndarray | ImageError]]:
-            return [(path, load(shared, path, size)) for path in chunk]
+        def do(chunk: Sequence[tuple[int, str]]) -> list[tuple[str, T]]:
+            return [(path, function(reader, number, path)) for number, path in chunk]
 
-        rest = iter(paths)
-        ahead: deque[Future[Any]] = deque()
+        rest = iter(enumerate(paths))
+        ahead: deque[Future[list[tuple[str, T]]]] = deque()
         try:
             while chunk := list(islice(rest, CHUNK)):
-                ahead.append(pool.submit(load_chunk, chunk))
+                ahead.append(pool.submit(do, chunk))
                 if len(ahead) > 4 * jobs:
                     yield from ahead.popleft().result()
             while ahead:
                 yield from ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def decoded(
+    paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
+) -> Iterator[tuple[str, np.ndarray | ImageError]]:
+    """Each path with its pixels, uint8 (height, width, 3), or the reason why there are none, in the order of `paths`."""
+    return mapped(paths, lambda reader, _, path: load(reader, path, size), jobs=jobs)
 
 
 def load(reader: Reader, path: str, size: tuple[int, int] | None) -> np.ndarray | ImageError:
@@ -344,6 +351,13 @@ def encode(pixels: np.ndarray, suffix: str) -> bytes:
 def write(path: Path, pixels: np.ndarray) -> None:
     """Writes uint8 pixels (height, width, 1 or 3) to the image file `path`, whole or not at all."""
     files.write(path, encode(pixels, path.suffix.lower()))
+
+
+def within(pixels: np.ndarray, side: int) -> np.ndarray:
+    """`pixels`, uint8 (height, width, 3), made smaller where a side is longer than `side`, in proportion."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    return np.asarray(image)
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], height: int, gap: int = 4) -> np.ndarray:

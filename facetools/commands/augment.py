@@ -6,13 +6,17 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from facetools.commands.common import Failure, Job, Null, Sources, command, image_paths
 from facetools.recipes import PAPER, Augmentation, image_size
+
+if TYPE_CHECKING:
+    import numpy as np
 
 REACH = PAPER.augmentation
 
@@ -51,6 +55,7 @@ def fa_augment(
       fa-augment face.jpg -o out/ --copies 7 --sheet sheet.png
     """
     import numpy as np
+    import torch
 
     from facetools import images, table
 
@@ -60,23 +65,31 @@ def fa_augment(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     paths = image_paths(sources, null=null)
+    torch.set_num_threads(1)  # whole images are shared out among threads instead
+
+    def make(reader: images.Reader, number: int, path: str) -> _Copies | images.ImageError:
+        pixels = images.load(reader, path, shape)
+        if isinstance(pixels, images.ImageError):
+            return pixels
+        warped, draws = _warped(pixels, copies, reach, np.random.default_rng([job.seed, number]))
+        kept = [pixels, *warped] if number < SHEET_ROWS and sheet else []
+        return _Copies([images.encode(copy, f".{format}") for copy in warped], draws, kept)
+
     names: dict[str, int] = {}
-    rows: list[list[Any]] = []
+    rows: list[list[np.ndarray]] = []
     made = 0
     with _images_to(output) as write, job.progress("images", len(paths)) as advance:
-        for number, (path, pixels) in enumerate(images.decoded(paths, shape, jobs=job.jobs)):
+        for path, result in images.mapped(paths, make, jobs=job.jobs):
             advance(1)
-            if isinstance(pixels, images.ImageError):
-                job.failed(path, str(pixels))
+            if isinstance(result, images.ImageError):
+                job.failed(path, str(result))
                 continue
-            warped, draws = _copies(pixels, copies, reach, np.random.default_rng([job.seed, number]))
             stem = _stem(path, names)
-            for copy in range(copies):
-                written = write(f"{stem}-{copy + 1}.{format}", images.encode(warped[copy], f".{format}"))
-                drawn = {name: values[copy].item() for name, values in draws.__dict__.items()}
+            for copy, (content, drawn) in enumerate(zip(result.contents, result.draws, strict=True), start=1):
+                written = write(f"{stem}-{copy}.{format}", content)
                 sys.stdout.buffer.write(table.record({"path": written, "source": path, **drawn}))
-            if len(rows) < SHEET_ROWS:
-                rows.append([pixels, *warped])
+            if result.pixels:
+                rows.append(result.pixels)
             made += copies
         if not made:
             raise Failure(f"none of the {len(paths)} images could be read")
@@ -85,8 +98,20 @@ def fa_augment(
     job.done(f"{made:,} images")
 
 
-def _copies(pixels: Any, copies: int, reach: Augmentation, rng: Any) -> tuple[Any, Any]:
-    """`copies` warped images of one, uint8 (copies, height, width, 3), and what was drawn for them."""
+@dataclass(frozen=True)
+class _Copies:
+    """What became of one image: the content of each copy's file, what was drawn for it, and, for the contact sheet, the
+    pixels of the image and its copies, uint8 (height, width, 3)."""
+
+    contents: list[bytes]
+    draws: list[dict[str, float | bool]]
+    pixels: list[np.ndarray]
+
+
+def _warped(
+    pixels: np.ndarray, copies: int, reach: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, list[dict[str, float | bool]]]:
+    """`copies` warped images of one, uint8 (copies, height, width, 3), and what was drawn for each."""
     import torch
 
     from facetools import augment
@@ -94,7 +119,8 @@ def _copies(pixels: Any, copies: int, reach: Augmentation, rng: Any) -> tuple[An
     draws = augment.draw(copies, reach, rng)
     batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().expand(copies, -1, -1, -1)
     warped = augment.warp(batch, augment.matrices(draws, *pixels.shape[:2]))
-    return warped.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), draws
+    drawn = [{name: values[copy].item() for name, values in draws.__dict__.items()} for copy in range(copies)]
+    return warped.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), drawn
 
 
 def _stem(path: str, names: dict[str, int]) -> str:

@@ -115,6 +115,7 @@ class Job:
     exit_code: int = 0
     _started: float = field(default_factory=time.monotonic)
     _progress: _Progress | None = None
+    _done: str = ""
 
     def say(self, message: str) -> None:
         """A line on stderr, unless --quiet."""
@@ -133,19 +134,21 @@ class Job:
         self.failures += 1
         self._print(f"left out {what}: {reason}")
 
-    def left_out(self) -> None:
-        """Counts the inputs that were left out, at the end."""
+    def done(self, what: str) -> None:
+        """Says what was done; it is printed when the command ends."""
+        self._done = what
+
+    def end(self) -> None:
+        """The last lines: how many inputs were left out; what was done, with version, time and memory."""
+        from facetools import memory
+
         if self.failures:
             self._print(f"{self.failures:,} {'input was' if self.failures == 1 else 'inputs were'} left out")
             if self.on_error == "report":
                 self.exit_code = self.exit_code or LEFT_OUT
-
-    def done(self, what: str) -> None:
-        """The last line: what was done, version, time and memory."""
-        from facetools import memory
-
-        seconds = time.monotonic() - self._started
-        self.say(f"{what}; version {__version__}, {seconds:.1f} s, peak memory {memory.peak() / 1e6:.0f} MB")
+        if self._done:
+            seconds = time.monotonic() - self._started
+            self.say(f"{self._done}; version {__version__}, {seconds:.1f} s, peak memory {memory.peak() / 1e6:.0f} MB")
 
     @contextmanager
     def progress(self, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -242,8 +245,8 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
         _redirect_stdout()
         try:
             body(job, **values)
-            job.left_out()
             sys.stdout.flush()
+            job.end()
         except (typer.Exit, typer.BadParameter):
             raise
         except KeyboardInterrupt:
