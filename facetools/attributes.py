@@ -1,7 +1,7 @@
 """The facial attributes: their names, presets, CelebA frequencies, published accuracies, and weights by frequency.
 
-Names are CelebA's (Liu, Luo, Wang, Tang 2015). `paper37` leaves out Attractive, Pale_Skin and Blurry, as the paper does;
-`paper10` are the ten its reference implementation groups by.
+Names are CelebA's (Liu, Luo, Wang, Tang 2015). `paper37` leaves out Attractive, Pale_Skin and Blurry, as the paper
+does; `paper10` are the ten its reference implementation groups by.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ class Draws:
     zoom_columns: np.ndarray
     flip: np.ndarray
 
+    def records(self) -> list[dict[str, float | bool]]:
+        """The parameters of each image, by name."""
+        columns = {name: values.tolist() for name, values in self.__dict__.items()}
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
 
 def draw(count: int, reach: Augmentation, rng: np.random.Generator) -> Draws:
     """Parameters of `count` images, each uniform over its reach, as ImageDataGenerator.get_random_transform."""
@@ -86,3 +91,15 @@ def warp(images: Tensor, warps: np.ndarray) -> Tensor:
     theta = torch.from_numpy((np.linalg.inv(to_pixels) @ warps @ to_pixels)[:, :2].astype(np.float32))
     grid = affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:
+    """`count` warped copies of one image, uint8 (height, width, 3), as uint8 (count, height, width, 3), and their
+    parameters. Computed in the calling thread alone, so that whole images can be shared out among threads."""
+    import torch
+
+    draws = draw(count, reach, rng)
+    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().expand(count, -1, -1, -1)
+    torch.set_num_threads(1)
+    warped = warp(batch, matrices(draws, *pixels.shape[:2]))
+    return warped.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), draws

@@ -1,8 +1,8 @@
 """CelebA's layout: attributes, partition and identity as text or CSV beside a folder or zip of images.
 
 Text: `list_attr_celeba.txt` has the number of rows, the attribute names, then a row an image with -1 or 1 (0 or 1 is
-taken too); `list_eval_partition.txt` has `000001.jpg 0` (0 train, 1 valid, 2 test) and `identity_CelebA.txt` `000001.jpg
-2880`. CSV: the same columns with a header line that begins with `image_id`.
+taken too); `list_eval_partition.txt` has rows like `000001.jpg 0` (0 train, 1 valid, 2 test), `identity_CelebA.txt`
+rows like `000001.jpg 2880`. CSV: the same columns with a header line that begins with `image_id`.
 """
 
 from __future__ import annotations
@@ -62,13 +62,15 @@ def parse_attributes(text: str) -> AttributeList:
     if not comma and not (lines[0].strip().isdigit() and int(lines[0]) == len(files)):
         raise CelebAError(f"line 1 says {lines[0].strip()} rows, but {len(files)} follow")
     try:
-        values = np.array(flat, dtype=np.int8).reshape(len(files), len(names))
+        numbers = np.array(flat, dtype=np.int8)
     except (ValueError, OverflowError):
-        values = np.full((1, 1), 2, dtype=np.int8)
-    if not np.isin(values, (-1, 0, 1)).all():
-        row = next(row for row in range(len(files)) if not set(flat[row * len(names) :][: len(names)]) <= {"-1", "0", "1"})
-        raise CelebAError(f"the attributes of {files[row]} are not all -1, 0 or 1")
-    return AttributeList(tuple(files), names, (values == 1).astype(np.uint8))
+        numbers = np.full(1, 2, dtype=np.int8)
+    if not np.isin(numbers, (-1, 0, 1)).all():
+        wrong = next(place for place, value in enumerate(flat) if value not in ("-1", "0", "1"))
+        raise CelebAError(
+            f"{names[wrong % len(names)]} of {files[wrong // len(names)]} is {flat[wrong]}, not -1, 0 or 1"
+        )
+    return AttributeList(tuple(files), names, (numbers == 1).astype(np.uint8).reshape(len(files), len(names)))
 
 
 def read_attributes(path: Path) -> AttributeList:

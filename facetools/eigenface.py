@@ -1,7 +1,7 @@
 """Eigenfaces: the mean face and the principal components of the images of each cluster, streamed.
 
-Turk and Pentland 1991; the paper's section 4.1. Decoded images wait in a temporary file, ordered by cluster, and are read
-from it in chunks, so memory grows neither with the faces nor with a cluster. The components come from block Lanczos
+Turk and Pentland 1991; the paper's section 4.1. Decoded images wait in a temporary file, ordered by cluster, and are
+read from it in chunks, so memory grows neither with the faces nor with a cluster. The components come from block Lanczos
 iterations (Golub and Underwood 1977) with the covariance matrix, which is never formed, until they are exact: every
 residual |C v - l v| is at most 1e-7 of the largest eigenvalue.
 """
@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ class Spool:
                 f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free; "
                 f"set TMPDIR to a larger disk, or take a smaller --size"
             )
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> Spool:
         return self
@@ -101,7 +102,7 @@ def eigenfaces(spool: Spool, clusters: Iterable[int], components: int, *, device
         # Integer sums, so a cluster of equal images has a variance of exactly zero.
         scatter = squares - sum(int(value) ** 2 for value in total) / count
         vectors, scatters = _leading(
-            lambda cluster=cluster: spool.chunks(cluster), mean, min(components, count - 1), count, scatter, device
+            partial(spool.chunks, cluster), mean, min(components, count - 1), count, scatter, device
         )
         yield Eigenface(
             cluster,

@@ -131,7 +131,8 @@ def _settle(figure: Figure) -> None:
     engine.execute(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(float(edge), 4) for edge in axes.get_position(original=True).bounds])
+        left, bottom, width, height = (round(float(edge), 4) for edge in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 # Encoding
@@ -294,7 +295,8 @@ def mispredictions(names: Sequence[str], missed: np.ndarray, false_alarms: np.nd
     axes.barh(rows - 0.19, missed, 0.36, color=SERIES[1], label="of faces with the attribute")
     axes.barh(rows + 0.19, false_alarms, 0.36, color=SERIES[0], label="of faces without it")
     _rows(axes, names)
-    axes.set_xlim(0, 1)
+    most = max(float(missed.max()), float(false_alarms.max()))
+    axes.set_xlim(0, min(1, max(0.2, 1.05 * most)))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("predicted wrong")
     _legend(axes, axes.get_legend_handles_labels()[0], columns=1, above=True)

@@ -19,15 +19,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import imageio.v3 as imageio
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facetools import files
 
-IMAGE_SUFFIXES = tuple(".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2".split())
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
@@ -247,7 +250,7 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
             return np.asarray(upright)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("not an image of a known format") from None
     except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot be decoded: {error}") from None
@@ -293,7 +296,7 @@ def mapped(paths: Iterable[str], function: Callable[[Reader, int, str], T], *, j
 def decoded(
     paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """Each path with its pixels, uint8 (height, width, 3), or the reason why there are none, in the order of `paths`."""
+    """Each path with its pixels, uint8 (height, width, 3), or why there are none, in the order of `paths`."""
     return mapped(paths, lambda reader, _, path: load(reader, path, size), jobs=jobs)
 
 
@@ -343,7 +346,7 @@ def gray(pixels: np.ndarray) -> np.ndarray:
 
 def encode(pixels: np.ndarray, suffix: str) -> bytes:
     """uint8 pixels (height, width, 1 or 3) as the content of a file called `suffix`, `.png` or `.jpg`."""
-    quality = {"quality": 95} if suffix == ".jpg" else {}
+    quality: dict[str, Any] = {"quality": 95} if suffix == ".jpg" else {}
     squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     return imageio.imwrite("<bytes>", squeezed, extension=suffix, **quality)
 
@@ -363,7 +366,10 @@ def within(pixels: np.ndarray, side: int) -> np.ndarray:
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], height: int, gap: int = 4) -> np.ndarray:
     """Rows of images, uint8 (h, w, 3) each, at `height` pixels on white, as one image, uint8 (H, W, 3)."""
     scaled = [
-        [Image.fromarray(image).resize((max(1, round(image.shape[1] * height / image.shape[0])), height)) for image in row]
+        [
+            Image.fromarray(image).resize((max(1, round(image.shape[1] * height / image.shape[0])), height))
+            for image in row
+        ]
         for row in rows
     ]
     width = max(sum(image.width + gap for image in row) for row in scaled) + gap

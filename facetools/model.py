@@ -59,6 +59,8 @@ class AttributeNet(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(config.head, len(config.attributes)),
         )
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -89,7 +91,9 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     dictionary of that network. A CheckpointError says what to do when weights cannot be had.
     """
     if name not in models.list_models(module=models):
-        raise ValueError(f"there is no backbone '{name}' in torchvision; it has {', '.join(models.list_models(models))}")
+        raise ValueError(
+            f"there is no backbone '{name}' in torchvision; it has {', '.join(models.list_models(models))}"
+        )
     options = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
     network = models.get_model(name, weights=None, **options)
     if weights != "none":
@@ -133,7 +137,9 @@ def _load_backbone(network: nn.Module, name: str, weights: str) -> None:
     wanted = network.state_dict()
     if any(key.startswith("backbone.") for key in state):
         state = _backbone_part(state, network)
-    missing = [key for key in wanted if key not in state and not key.startswith(("classifier", "fc", "AuxLogits", "aux"))]
+    missing = [
+        key for key in wanted if key not in state and not key.startswith(("classifier", "fc", "AuxLogits", "aux"))
+    ]
     if missing or any(state[key].shape != wanted[key].shape for key in wanted if key in state):
         raise CheckpointError(f"{weights}: not weights of {name}" + (f": it lacks {missing[0]}" if missing else ""))
     network.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
@@ -184,7 +190,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is not there."""
+    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is absent."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name != "cpu" and not name.startswith("cuda"):
@@ -193,6 +199,16 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no device {name} here: {torch.cuda.device_count()} CUDA devices are seen")
     return device
+
+
+def use_threads(count: int) -> None:
+    """Lets torch compute in `count` threads on the CPU."""
+    torch.set_num_threads(count)
+
+
+def versions() -> tuple[str, str]:
+    """The versions of torch and, where there is a GPU that it can use, of CUDA; else `none`."""
+    return torch.__version__, (torch.version.cuda or "none") if torch.cuda.is_available() else "none"
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -1,11 +1,11 @@
-"""The face table, one row a face, and its two encodings, JSONL and NPY; the only reader and writer of stdin and stdout.
+"""The face table, one row a face, in two encodings, JSONL and NPY; the only reader and writer of stdin and stdout.
 
-| column    | JSONL                    | NPY field               | meaning                                              |
-|-----------|--------------------------|-------------------------|------------------------------------------------------|
-| `path`    | string                   | `S<n>`, UTF-8           | the image; in an archive `faces.zip/dir/000001.jpg`  |
-| `scores`  | object, name -> number   | struct of `<f4`         | probability that the attribute is present            |
-| `labels`  | object, name -> 0 or 1   | struct of `u1`          | the truth, where known                               |
-| `cluster` | integer                  | `<i4`                   | cluster number from 0; -1 = noise                    |
+| column    | JSONL                  | NPY field       | meaning                                             |
+|-----------|------------------------|-----------------|-----------------------------------------------------|
+| `path`    | string                 | `S<n>`, UTF-8   | the image; in an archive `faces.zip/dir/000001.jpg` |
+| `scores`  | object, name -> number | struct of `<f4` | probability that the attribute is present           |
+| `labels`  | object, name -> 0 or 1 | struct of `u1`  | the truth, where known                              |
+| `cluster` | integer                | `<i4`           | cluster number from 0; -1 = noise                   |
 
 Readers tell the encodings apart by their first byte. A NPY stream is any number of `.npy` blocks; a regular file holds
 exactly one. Other keys of a JSONL row pass through to JSONL untouched; NPY holds the four columns alone.
@@ -224,17 +224,17 @@ class _Layout:
         extras = [row for _, row in rows]
         paths = columns.get("path")
         cluster = columns.get("cluster")
+
+        def attributes(column: str, dtype: type[np.generic]) -> Attributes | None:
+            names = self.names.get(column, ())
+            return Attributes(names, _numbers(columns[column], dtype, column, numbers, names)) if names else None
+
         return Table(
             None if paths is None else _path_column(paths, numbers),
-            *(
-                Attributes(self.names[column], _numbers(columns[column], dtype, column, numbers, self.names[column]))
-                if column in columns
-                else None
-                for column, dtype in (("scores", np.float32), ("labels", np.uint8))
-            ),
+            attributes("scores", np.float32),
+            attributes("labels", np.uint8),
             None if cluster is None else _numbers([[value] for value in cluster], np.int32, "cluster", numbers)[:, 0],
-            None,
-            extras if any(extras) else None,
+            extras=extras if any(extras) else None,
         )
 
     def _ordered(self, column: str, value: Any, number: int) -> list[Any]:
@@ -294,7 +294,9 @@ def _read_npy_block(stream: BinaryIO) -> np.ndarray:
     if dtype.hasobject:
         raise TableError("it holds Python objects, which are not read")
     array = np.empty(shape, dtype, order="F" if fortran_order else "C")
-    buffer = memoryview(array.reshape(-1, order="F" if fortran_order else "C").view(np.uint8)) if array.size else b""
+    buffer = (
+        array.reshape(-1, order="F" if fortran_order else "C").view(np.uint8).data if array.size else memoryview(b"")
+    )
     filled = 0
     while filled < len(buffer):
         count = stream.readinto(buffer[filled:])  # type: ignore[attr-defined]
@@ -388,7 +390,7 @@ class Writer:
         array = to_array(block)
         header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
         np.lib.format.write_array_header_1_0(self._stream, header)
-        self._stream.write(memoryview(array.view(np.uint8)) if array.size else b"")
+        self._stream.write(array.view(np.uint8).data if array.size else b"")
 
 
 def to_array(table: Table) -> np.ndarray:

@@ -100,7 +100,7 @@ def train(
 
     `failed` is told each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
     `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
-    raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` where there is one.
+    raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` if there is one.
     """
     files.make_folder(run)
     last = run / "last.pt"
@@ -149,7 +149,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
             if len(rows) > 1:  # batch normalisation has no variance of one
-                torch.manual_seed(int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0]))
+                torch.manual_seed(_step_seed(seed, progress))
                 pixels = _augmented(images_of_step, recipe, device, np.random.default_rng([seed, 1, step]))
                 labels = torch.from_numpy(training.labels[rows]).to(device, torch.float32)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
@@ -204,6 +204,11 @@ def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The rows of each step of an epoch, in an order that depends on (seed, epoch) alone."""
     order = np.random.default_rng([seed, 0, epoch]).permutation(examples)
     return [order[start : start + batch] for start in range(0, examples, batch)]
+
+
+def _step_seed(seed: int, progress: Progress) -> int:
+    """The seed of dropout in the next step."""
+    return int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0])
 
 
 def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:

@@ -14,7 +14,17 @@ from facetools import codes
 from facetools.clustering.method import MemoryLimitError, Method, Parameters
 from facetools.clustering.points import Points, inertia, labelled, renumber
 
-__all__ = ["METHODS", "Clustering", "MemoryLimitError", "Method", "Parameters", "Points", "cluster", "compare", "silhouette"]
+__all__ = [
+    "METHODS",
+    "Clustering",
+    "MemoryLimitError",
+    "Method",
+    "Parameters",
+    "Points",
+    "cluster",
+    "compare",
+    "silhouette",
+]
 
 #: The methods and the classes that do them; a module is imported when its method is asked for.
 METHODS = {

@@ -28,7 +28,9 @@ class Agglomerative:
         self._repeats = parameters.linkage in ("ward", "average")
         rows = points.all_scaled if self._repeats else points.scaled
         pairs = len(rows) * (len(rows) - 1) // 2
-        require_memory(2 * 8 * pairs, f"agglomerative clustering of {len(rows):,} rows", "take --method kmeans or birch")
+        require_memory(
+            2 * 8 * pairs, f"agglomerative clustering of {len(rows):,} rows", "take --method kmeans or birch"
+        )
         metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
         if metric == "cosine" and not rows.any(axis=1).all():
             raise ValueError("the cosine metric is not defined for a face without any of the attributes")

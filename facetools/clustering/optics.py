@@ -22,9 +22,7 @@ class OPTICS:
         parameters = self._parameters
         if parameters.min_samples > self._points.faces:
             return np.full(self._points.faces, -1)
-        method = Reference(
-            min_samples=max(parameters.min_samples, 2), metric=parameters.metric, n_jobs=parameters.jobs
-        )
+        method = Reference(min_samples=max(parameters.min_samples, 2), metric=parameters.metric, n_jobs=parameters.jobs)
         # Equal faces reach one another at distance 0, by which its steepness divides.
         with np.errstate(divide="ignore", invalid="ignore"):
             return method.fit(self._points.all_scaled).labels_

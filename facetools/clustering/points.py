@@ -120,5 +120,3 @@ def renumber(labels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray
     number[order] = np.arange(len(present))
     number[present < 0] = -1
     return number[dense]
-
-

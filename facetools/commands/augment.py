@@ -30,10 +30,16 @@ def fa_augment(
     sources: Sources,
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR|FILE.zip", help="Where the images go.")],
     copies: Annotated[int, typer.Option(metavar="N", min=1, help="Images to make of each.")] = 1,
-    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; by default as they are.")] = None,
-    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="The largest rotation to either side.")] = REACH.rotation,
+    size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; by default as they are.")
+    ] = None,
+    rotation: Annotated[
+        float, typer.Option(metavar="DEGREES", help="The largest rotation to either side.")
+    ] = REACH.rotation,
     shift: Annotated[float, typer.Option(metavar="SHARE", help="The largest shift, of each side.")] = REACH.shift,
-    shear: Annotated[float, typer.Option(metavar="DEGREES", help="The largest shear angle, as in Keras.")] = REACH.shear,
+    shear: Annotated[
+        float, typer.Option(metavar="DEGREES", help="The largest shear angle, as in Keras.")
+    ] = REACH.shear,
     zoom: Annotated[float, typer.Option(metavar="SHARE", help="The largest zoom in and out.")] = REACH.zoom,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror half of the images.")] = REACH.flip,
     format: Annotated[Literal["jpg", "png"], typer.Option(help="The format of the images.")] = "jpg",
@@ -46,8 +52,8 @@ def fa_augment(
 
     The paper's augmentations as one affine warp an image, composed as Keras' ImageDataGenerator composes them:
     rotation, shift, shear (an angle in degrees), zoom, flip; what lies beyond the border shows the nearest pixel. A
-    record an image goes to stdout: its path, its source and what was drawn. A copy depends on --seed and on the place of
-    its source among the sources alone.
+    record an image goes to stdout: its path, its source and what was drawn. A copy depends on --seed and on the place
+    of its source among the sources alone.
     \f
     Examples:
       fa-augment faces/ -o augmented/ --copies 4 > augmented.jsonl
@@ -55,9 +61,8 @@ def fa_augment(
       fa-augment face.jpg -o out/ --copies 7 --sheet sheet.png
     """
     import numpy as np
-    import torch
 
-    from facetools import images, table
+    from facetools import augment, images, table
 
     try:
         reach = Augmentation(rotation, shift, shear, zoom, flip)
@@ -65,15 +70,14 @@ def fa_augment(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     paths = image_paths(sources, null=null)
-    torch.set_num_threads(1)  # whole images are shared out among threads instead
 
     def make(reader: images.Reader, number: int, path: str) -> _Copies | images.ImageError:
         pixels = images.load(reader, path, shape)
         if isinstance(pixels, images.ImageError):
             return pixels
-        warped, draws = _warped(pixels, copies, reach, np.random.default_rng([job.seed, number]))
+        warped, draws = augment.copies(pixels, copies, reach, np.random.default_rng([job.seed, number]))
         kept = [pixels, *warped] if number < SHEET_ROWS and sheet else []
-        return _Copies([images.encode(copy, f".{format}") for copy in warped], draws, kept)
+        return _Copies([images.encode(copy, f".{format}") for copy in warped], draws.records(), kept)
 
     names: dict[str, int] = {}
     rows: list[list[np.ndarray]] = []
@@ -106,21 +110,6 @@ class _Copies:
     contents: list[bytes]
     draws: list[dict[str, float | bool]]
     pixels: list[np.ndarray]
-
-
-def _warped(
-    pixels: np.ndarray, copies: int, reach: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, list[dict[str, float | bool]]]:
-    """`copies` warped images of one, uint8 (copies, height, width, 3), and what was drawn for each."""
-    import torch
-
-    from facetools import augment
-
-    draws = augment.draw(copies, reach, rng)
-    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().expand(copies, -1, -1, -1)
-    warped = augment.warp(batch, augment.matrices(draws, *pixels.shape[:2]))
-    drawn = [{name: values[copy].item() for name, values in draws.__dict__.items()} for copy in range(copies)]
-    return warped.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), drawn
 
 
 def _stem(path: str, names: dict[str, int]) -> str:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.common import AttributesOption, Failure, Format, Job, Output, TableIn, command, encoding_of, made_by
+from facetools.commands.common import (
+    AttributesOption,
+    Failure,
+    Format,
+    Job,
+    Output,
+    TableIn,
+    command,
+    encoding_of,
+    made_by,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facetools.clustering import Clustering, Parameters, Points
-    from facetools.table import Encoding, Table
+    from facetools.clustering import Points
+    from facetools.table import Table
 
 MethodName = Literal["kmeans", "agglomerative", "dbscan", "birch", "spectral", "optics"]
 
@@ -51,7 +61,9 @@ def fa_cluster(
         typer.Option(help="Agglomerative, DBSCAN, OPTICS: the distance; ward takes euclidean only."),
     ] = "euclidean",
     eps: Annotated[float, typer.Option(metavar="X", help="DBSCAN: the radius of a neighbourhood.")] = 0.5,
-    min_samples: Annotated[int, typer.Option(metavar="N", help="DBSCAN, OPTICS: faces that make a neighbourhood dense.")] = 5,
+    min_samples: Annotated[
+        int, typer.Option(metavar="N", help="DBSCAN, OPTICS: faces that make a neighbourhood dense.")
+    ] = 5,
     birch_threshold: Annotated[float, typer.Option(metavar="X", help="BIRCH: the radius of a subcluster.")] = 0.5,
     redo: Annotated[int, typer.Option(metavar="N", help="K-Means: how often to start anew; the best is kept.")] = 4,
     summary: Annotated[
@@ -79,7 +91,6 @@ def fa_cluster(
       fa-cluster list_attr_celeba.txt -k 8 --attributes Smiling,Male,Young,Eyeglasses > clusters.jsonl
       fa-cluster scores.npy --attributes paper10 --compare 2:50 --methods kmeans,dbscan > comparison.jsonl
     """
-    import numpy as np
 
     from facetools import files, table
     from facetools.clustering import METHODS, Parameters, cluster
@@ -103,7 +114,9 @@ def fa_cluster(
     faces = _usable(job, faces, column)
     points = _points(faces, attributes, column, threshold, soft, weights, frequencies)
     read = time.perf_counter() - started
-    job.detail(f"{points.faces:,} faces have {len(points.counts):,} distinct codes of {points.rows.shape[1]} attributes")
+    job.detail(
+        f"{points.faces:,} faces have {len(points.counts):,} distinct codes of {points.rows.shape[1]} attributes"
+    )
 
     if ks is not None:
         found = 0
@@ -124,7 +137,11 @@ def fa_cluster(
     with table.writing(output, encoding_of(format, output, encoding)) as writer:
         writer.write(_with_cluster(faces, clustering.labels))
     if summary is not None:
-        seconds = {"read": round(read, 3), **clustering.figures["seconds"], "write": round(time.perf_counter() - started, 3)}
+        seconds = {
+            "read": round(read, 3),
+            **clustering.figures["seconds"],
+            "write": round(time.perf_counter() - started, 3),
+        }
         content = clustering.figures | {"seconds": seconds, "made_by": made_by(job, [source])}
         files.write(summary, json.dumps(content, indent=1).encode() + b"\n")
     figures = clustering.figures
@@ -137,7 +154,9 @@ def _sweep(compare: str | None) -> range | None:
         return None
     first, _, last = compare.partition(":")
     if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first)):
-        raise typer.BadParameter(f"'{compare}' is no range of numbers of clusters, such as 2:50", param_hint="--compare")
+        raise typer.BadParameter(
+            f"'{compare}' is no range of numbers of clusters, such as 2:50", param_hint="--compare"
+        )
     return range(int(first), int(last or first) + 1)
 
 
@@ -150,7 +169,7 @@ def _usable(job: Job, faces: Table, column: str | None) -> Table:
     bad = ~np.isfinite(faces.scores.values).all(axis=1)
     if not bad.any():
         return faces
-    for row in np.flatnonzero(bad):
+    for row in np.flatnonzero(bad).tolist():
         wrong = int(np.flatnonzero(~np.isfinite(faces.scores.values[row]))[0])
         job.failed(faces.path(row), f"its score of {faces.scores.names[wrong]} is {faces.scores.values[row, wrong]}")
     return faces.take(~bad)
@@ -170,6 +189,7 @@ def _points(
 
     from facetools.attributes import default_names, parse
     from facetools.clustering import points
+    from facetools.codes import unpack
 
     if faces.codes is not None:
         names = default_names(64 * faces.codes.shape[1])
@@ -178,7 +198,7 @@ def _points(
         chosen = parse(attributes, names) if attributes else names
         if chosen == names:
             return points.of_codes(faces.codes, len(names))
-        bits = points.codes.unpack(faces.codes, len(names))
+        bits = unpack(faces.codes, len(names))
         return points.of_bits(np.ascontiguousarray(bits[:, [names.index(name) for name in chosen]]))
     known = faces.labels if column == "labels" or (column is None and faces.scores is None) else faces.scores
     if known is None:
@@ -212,11 +232,10 @@ def _weights(weights: str, frequencies: str, names: tuple[str, ...], present: np
             share = {name: FREQUENCIES[name] for name in names}
         by_name = frequency_weights(share, weights)
     else:
-        with open(weights, "rb") as stream:
-            try:
-                by_name = {str(name): float(weight) for name, weight in json.load(stream).items()}
-            except (ValueError, AttributeError, TypeError):
-                raise Failure(f"{weights}: not a JSON object of a weight for each attribute") from None
+        try:
+            by_name = {str(name): float(weight) for name, weight in json.loads(Path(weights).read_bytes()).items()}
+        except (ValueError, AttributeError, TypeError):
+            raise Failure(f"{weights}: not a JSON object of a weight for each attribute") from None
     missing = [name for name in names if name not in by_name]
     if missing:
         raise Failure(f"{weights}: no weight for the attribute '{missing[0]}'")

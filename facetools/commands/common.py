@@ -274,9 +274,7 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
         default=False,
         annotation=Annotated[
             bool,
-            typer.Option(
-"--version", is_eager=True, callback=_show_version, help="Show versions and exit."
-            ),
+            typer.Option("--version", is_eager=True, callback=_show_version, help="Show versions and exit."),
         ],
     )
     keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -346,9 +344,8 @@ def _show_version(context: typer.Context, wanted: bool) -> None:
         return
     from importlib.metadata import PackageNotFoundError, version
 
-    import torch
-
-    from facetools import _core
+    from facetools import codes
+    from facetools.model import versions
 
     faiss = "none"
     for package in ("faiss-gpu", "faiss-cpu"):
@@ -357,8 +354,8 @@ def _show_version(context: typer.Context, wanted: bool) -> None:
             break
         except PackageNotFoundError:
             continue
-    cuda = torch.version.cuda if torch.cuda.is_available() else "none"
-    print(f"{context.info_name} {__version__} (core {_core.simd()}, torch {torch.__version__}, FAISS {faiss}, CUDA {cuda})")
+    torch, cuda = versions()
+    print(f"{context.info_name} {__version__} (core {codes.simd()}, torch {torch}, FAISS {faiss}, CUDA {cuda})")
     raise typer.Exit
 
 
@@ -393,7 +390,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def image_paths(sources: list[str], *, null: bool = False, partition: str | None = None) -> list[str]:

@@ -20,7 +20,9 @@ def fa_eigenface(
     job: Job,
     source: TableIn = "-",
     *,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="The folder for pictures and eigenfaces.npz.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="DIR", help="The folder for pictures and eigenfaces.npz.")
+    ],
     components: Annotated[int, typer.Option(metavar="N", min=0, help="Principal components of each cluster.")] = 4,
     size: Annotated[
         str | None,
@@ -42,7 +44,7 @@ def fa_eigenface(
 
     from facetools import files, images, table
     from facetools.eigenface import Spool, eigenfaces
-    from facetools.model import choose_device
+    from facetools.model import choose_device, use_threads
     from facetools.recipes import image_size
 
     faces, _ = table.read(source)
@@ -53,6 +55,7 @@ def fa_eigenface(
     clusters = faces.cluster[faces.cluster >= 0]
     if not paths:
         raise Failure("the table has no face in any cluster")
+    use_threads(job.jobs)
     device = choose_device(job.device)
     shape = image_size(size) if size else _first_shape(paths)
     folder = files.make_folder(output)

@@ -43,14 +43,12 @@ def fa_predict(
       fa-predict celeba/ --partition test --labels celeba/ --model run/best.pt -o test.npy
       find . -name '*.jpg' -print0 | fa-predict -0 - --model run/best.pt --format npy > scores.npy
     """
-    import torch
-
     from facetools import images, metrics, table
     from facetools.commands.labels import Truth
-    from facetools.model import choose_device, load_checkpoint
+    from facetools.model import choose_device, load_checkpoint, use_threads
     from facetools.predict import predict
 
-    torch.set_num_threads(job.jobs)
+    use_threads(job.jobs)
     device = choose_device(job.device)
     network, _ = load_checkpoint(Path(model))
     config = network.config

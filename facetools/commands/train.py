@@ -32,15 +32,21 @@ def fa_train(
     output: Annotated[str, typer.Option("--output", "-o", metavar="RUN", help="The folder of the run.")],
     labels: Annotated[
         str | None,
-        typer.Option("--labels", metavar="FILE", help="The truth: a CelebA attribute list or a face table with labels."),
+        typer.Option(
+            "--labels", metavar="FILE", help="The truth: a CelebA attribute list or a face table with labels."
+        ),
     ] = None,
     attributes: AttributesOption = "paper37",
-    epochs: Annotated[int, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")] = PAPER.epochs,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
+    ] = PAPER.epochs,
     size: Annotated[
         str, typer.Option("--image-size", metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; images are stretched to it.")
     ] = "224",
     batch: Annotated[int, typer.Option(metavar="N", help="Images a step.")] = PAPER.batch,
-    loss: Annotated[Loss, typer.Option(help="cosine is the paper's; mse and mae are there to see them fail.")] = PAPER.loss,
+    loss: Annotated[
+        Loss, typer.Option(help="cosine is the paper's; mse and mae are there to see them fail.")
+    ] = PAPER.loss,
     optimizer: Annotated[Optimizer, typer.Option(help="How steps are taken.")] = PAPER.optimizer,
     learning_rate: Annotated[
         float | None,
@@ -54,7 +60,9 @@ def fa_train(
     ] = PAPER.backbone,
     weights: Annotated[
         str,
-        typer.Option(metavar="imagenet|none|FILE", help="What the backbone starts from; FILE is torchvision's or a checkpoint."),
+        typer.Option(
+            metavar="imagenet|none|FILE", help="What the backbone starts from; FILE is torchvision's or a checkpoint."
+        ),
     ] = PAPER.weights,
     head: Annotated[int, typer.Option(metavar="N", help="Neurons of the dense layer.")] = PAPER.head,
     dropout: Annotated[float, typer.Option(metavar="P", help="Share of connections dropped.")] = PAPER.dropout,
@@ -64,14 +72,21 @@ def fa_train(
     augmentation: Annotated[
         bool, typer.Option("--augment/--no-augment", help="Whether training images are augmented.")
     ] = True,
-    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = PAPER.augmentation.rotation,
-    shift: Annotated[float, typer.Option(metavar="SHARE", help="Augmentation: of each side.")] = PAPER.augmentation.shift,
-    shear: Annotated[float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = PAPER.augmentation.shear,
+    rotation: Annotated[
+        float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")
+    ] = PAPER.augmentation.rotation,
+    shift: Annotated[
+        float, typer.Option(metavar="SHARE", help="Augmentation: of each side.")
+    ] = PAPER.augmentation.shift,
+    shear: Annotated[
+        float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")
+    ] = PAPER.augmentation.shear,
     zoom: Annotated[float, typer.Option(metavar="SHARE", help="Augmentation: in and out.")] = PAPER.augmentation.zoom,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")] = True,
     amp: Annotated[Amp, typer.Option(help="bfloat16 where the hardware has it, never, or always.")] = PAPER.amp,
     valid_share: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition.")
+        float,
+        typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
     ] = 0.1,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from RUN/last.pt, if it is there.")] = False,
     null: Null = False,
@@ -89,10 +104,8 @@ def fa_train(
       fa-train faces.zip --labels list_attr.csv --attributes Smiling,Eyeglasses -o run
       fa-train celeba/ -o run --resume | jq .valid_accuracy
     """
-    import torch
-
     from facetools import table
-    from facetools.model import choose_device
+    from facetools.model import choose_device, use_threads
     from facetools.train import Interrupted, train
 
     try:
@@ -119,10 +132,12 @@ def fa_train(
     run = Path(output)
     if (run / "last.pt").exists() and not resume:
         raise Failure(f"{run} holds a run already; continue it with --resume, or name another folder")
-    torch.set_num_threads(job.jobs)
+    use_threads(job.jobs)
     device = choose_device(job.device)
     names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
-    job.say(f"{len(training):,} images to train on, {len(validation):,} to validate on, {len(names)} attributes, {device}")
+    job.say(
+        f"{len(training):,} images to train on, {len(validation):,} to validate on, {len(names)} attributes, {device}"
+    )
 
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
@@ -170,7 +185,9 @@ def _examples(
 
     layout = CelebA.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     if labels is None and (layout is None or layout.attributes is None):
-        raise typer.BadParameter("there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels")
+        raise typer.BadParameter(
+            "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
+        )
     truth = Truth.read(labels or sources[0])
     names = parse(attributes, truth.names) if attributes else truth.names
 
