@@ -297,6 +297,7 @@ def mispredictions(names: Sequence[str], missed: np.ndarray, false_alarms: np.nd
     _rows(axes, names)
     most = max(float(missed.max()), float(false_alarms.max()))
     axes.set_xlim(0, min(1, max(0.2, 1.05 * most)))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("predicted wrong")
     _legend(axes, axes.get_legend_handles_labels()[0], columns=1, above=True)
