@@ -152,40 +152,19 @@ _HAIRS: dict[str, tuple[Colour, ...]] = {
     "Blond_Hair": ((246, 208, 96), (240, 196, 76)),
     "Gray_Hair": ((196, 198, 206), (178, 182, 192)),
 }
-_REDS = ((206, 72, 30), (190, 54, 40), (222, 92, 40))
-_DYES = ((226, 96, 150), (58, 150, 164), (128, 88, 184))
-_LIPSTICKS = ((208, 20, 52), (200, 20, 96), (170, 16, 60), (224, 36, 40))
-_EYESHADOWS = ((70, 110, 220), (130, 70, 200), (30, 150, 160), (190, 50, 150))
-_VIVID_IRISES = ((30, 140, 230), (20, 170, 110), (110, 90, 220), (20, 160, 180))
+_OTHER_HAIRS = ((206, 72, 30), (190, 54, 40), (222, 92, 40))
+_BACKDROPS = ((146, 190, 214), (240, 206, 160), (206, 186, 222), (236, 196, 186), (190, 196, 204), (120, 150, 166))
+_CLOTHES = ((84, 100, 128), (150, 92, 84), (112, 128, 104), (124, 104, 132), (196, 170, 130), (86, 92, 104), (222, 222, 214))
+# Every sign has hues of its own: as caricature does, and so that few faces are enough to learn it from.
+_BRIGHT = ((52, 104, 220), (140, 60, 190), (20, 130, 100), (240, 190, 40), (226, 62, 60))
+_LIPSTICKS = ((214, 6, 60), (200, 0, 80), (190, 8, 40))
+_EYESHADOWS = ((50, 90, 235), (70, 70, 220), (30, 120, 240))
+_VIVID_IRISES = ((0, 200, 230), (20, 210, 140), (40, 190, 255))
 _PLAIN_IRISES = ((84, 56, 40), (64, 48, 44), (92, 74, 52))
-_BRIGHT = (
-    (226, 62, 60),
-    (244, 160, 40),
-    (36, 140, 110),
-    (52, 104, 196),
-    (140, 70, 160),
-    (240, 196, 60),
-    (230, 110, 140),
-)
-_CLOTHES = (
-    (66, 92, 130),
-    (178, 70, 70),
-    (72, 128, 104),
-    (120, 88, 140),
-    (214, 152, 70),
-    (86, 92, 104),
-    (222, 222, 214),
-)
-_BACKDROPS = (
-    (146, 190, 214),
-    (240, 206, 160),
-    (170, 206, 170),
-    (206, 186, 222),
-    (236, 184, 178),
-    (190, 196, 204),
-    (96, 132, 150),
-)
-_METALS = ((246, 200, 60), (224, 228, 236), (60, 200, 200), (236, 80, 110))
+_JEWELS = ((0, 206, 190), (20, 220, 170), (0, 190, 210))
+_BAGS = (88, 36, 130)
+_BLUSH = (255, 60, 120)
+_FRAMES = (18, 20, 52)
 _INK = (52, 34, 38)
 _WHITE = (255, 253, 250)
 
@@ -305,7 +284,7 @@ class Face:
     iris: Colour
     eyeshadow: Colour
     accent: Colour
-    metal: Colour
+    jewel: Colour
     cloth: Colour
     backdrop: tuple[Colour, Colour]
     scenery: np.ndarray  # float (6, 4): place, size and choice of shapes in the background
@@ -342,30 +321,30 @@ class Face:
             outline=_head_outline(shows),
             long_hair="Male" not in shows and not (crop and "Bangs" not in shows),
             skin=_PALE if "Pale_Skin" in shows else skin,
-            hair=pick(named[0] if named else _REDS * 2 + _DYES if "Young" in shows and "Bald" not in shows else _REDS),
+            hair=pick(named[0] if named else _OTHER_HAIRS),
             lips=pick(_LIPSTICKS) if "Wearing_Lipstick" in shows else pick([_mix(skin, (190, 96, 84), 0.45)]),
             iris=pick(_VIVID_IRISES if "Attractive" in shows else _PLAIN_IRISES),
             eyeshadow=pick(_EYESHADOWS),
             accent=pick(_BRIGHT),
-            metal=pick(_METALS),
+            jewel=pick(_JEWELS),
             cloth=pick(_CLOTHES),
             backdrop=(_light(backdrop, rng.random() * 0.5), _dark(backdrop, rng.random() * 0.3)),
             scenery=rng.random((6, 4)),
             kind={part: float(rng.random()) for part in ("scenery", "hat", "glasses", "earrings", "parting")},
-            roll=float(np.clip(rng.normal(0, np.deg2rad(5)), *np.deg2rad((-12, 12)))),
-            turn=vary(0.13),
+            roll=float(np.clip(rng.normal(0, np.deg2rad(4.5)), *np.deg2rad((-12, 12)))),
+            turn=vary(0.1),
             zoom=1 + vary(0.07),
-            shift=(vary(0.12), vary(0.1)),
+            shift=(vary(0.1), vary(0.08)),
             light=1 if rng.random() < 0.5 else -1,
             askew=vary(0.03) + (0 if "Attractive" in shows else np.copysign(0.05, vary(1))),
         )
 
 
 def _head_outline(shows: frozenset[str]) -> np.ndarray:
-    widths = np.array((0.98, 0.9, 0.5))  # at the cheeks, the jaw and the chin
+    widths = np.array((1.0, 0.95, 0.56))  # at the cheeks, the jaw and the chin
     length = 1.36
     if "Oval_Face" in shows:
-        widths, length = np.array((0.8, 0.52, 0.16)), 1.54
+        widths, length = np.array((0.78, 0.46, 0.14)), 1.58
     if "Chubby" in shows:
         widths = widths + (0.2, 0.32, 0.24)
     if "Male" in shows:
@@ -423,12 +402,12 @@ def _necklace(canvas: Canvas, face: Face) -> None:
     if "Wearing_Necklace" not in face.shows:
         return
     angles = np.linspace(-1.3, 1.3, 11)
-    for x, y in zip(0.62 * np.sin(angles), 1.55 + 0.58 * np.cos(angles), strict=True):
-        canvas.disc((x, y), 0.085, _dark(face.metal, 0.35))
-        canvas.disc((x - 0.01, y - 0.01), 0.068, face.metal)
+    for x, y in zip(0.66 * np.sin(angles), 1.52 + 0.48 * np.cos(angles), strict=True):
+        canvas.disc((x, y), 0.115, (150, 110, 20))
+        canvas.disc((x - 0.01, y - 0.01), 0.095, (255, 214, 40))
         canvas.disc((x - 0.02, y - 0.03), 0.025, _WHITE)
-    canvas.disc((0, 2.24), 0.14, _dark(face.accent, 0.3))
-    canvas.disc((0, 2.23), 0.1, face.accent)
+    canvas.disc((0, 2.1), 0.17, _dark(face.jewel, 0.4))
+    canvas.disc((0, 2.09), 0.12, face.jewel)
 
 
 def _double_chin(canvas: Canvas, face: Face) -> None:
@@ -494,7 +473,7 @@ def _cheeks(canvas: Canvas, face: Face) -> None:
             canvas.fill(hollow * side, (*_mix(face.skin, (110, 24, 30), 0.6), 150))
             canvas.glow((0.64 * side[0], 0.28), (0.3, 0.17), _WHITE, 185)
         if "Rosy_Cheeks" in face.shows:
-            canvas.glow((0.6 * side[0], 0.5), (0.32, 0.28), (250, 40, 90), 210)
+            canvas.glow((0.6 * side[0], 0.5), (0.32, 0.28), _BLUSH, 220)
 
 
 def _age_lines(canvas: Canvas, face: Face) -> None:
@@ -556,7 +535,7 @@ def _eyes(canvas: Canvas, face: Face) -> None:
             canvas.fill(lid + middle, face.eyeshadow)
         if "Bags_Under_Eyes" in face.shows:
             bag = np.concatenate([np.stack([x, 0.4 * lids + 0.06], 1), (lower + (0, 0.05))[::-1]])
-            canvas.fill(bag + middle, (*_mix(_dark(face.skin, 0.4), (90, 40, 120), 0.6), 225))
+            canvas.fill(bag + middle, (*_mix(_dark(face.skin, 0.4), _BAGS, 0.7), 235))
         canvas.fill(np.concatenate([upper, lower[::-1]]) + middle, _WHITE)
         for radius, colour in ((0.19 if pretty else 0.1, face.iris), (0.075 if pretty else 0.05, (16, 12, 18))):
             ball = _CIRCLE * radius
@@ -576,24 +555,24 @@ def _eyes(canvas: Canvas, face: Face) -> None:
 def _eyebrows(canvas: Canvas, face: Face) -> None:
     width = 0.26 if "Bushy_Eyebrows" in face.shows else 0.08
     arch = 0.28 if "Arched_Eyebrows" in face.shows else 0.02
-    colour = _dark(face.hair, 0.45)
+    colour = _dark(face.hair, 0.6) if "Young" in face.shows else (226, 226, 232)
     for side in _SIDES:
         brow = _smooth([(0.2, -0.37), (0.36, -0.4 - arch * 0.75), (0.56, -0.4 - arch), (0.8, -0.28)], closed=False)
         canvas.stroke(brow * side + (0, side[0] * face.askew), width, colour)
 
 
 def _nose(canvas: Canvas, face: Face) -> None:
-    shade, shine = _dark(face.skin, 0.42), _light(face.skin, 0.65)
+    shade, shine = _dark(face.skin, 0.5), _light(face.skin, 0.75)
     big, pointy = "Big_Nose" in face.shows, "Pointy_Nose" in face.shows
     if pointy:
-        tip = 0.34 * -face.light
+        tip = 0.4 * -face.light
         canvas.fill([(0.02, -0.12), (tip, 0.56), (0, 0.64), (-tip * 0.35, 0.56)], shade)
         canvas.fill([(-tip * 0.2, -0.1), (0.02, -0.12), (tip * 0.25, 0.56), (-tip * 0.5, 0.56)], shine)
     if big:
         for side in (-1, 1):
             canvas.disc((side * 0.26, 0.48), (0.15, 0.13), shade)
         canvas.disc((0, 0.42), (0.31, 0.27), shade)
-        canvas.disc((0.02 * face.light, 0.39), (0.28, 0.24), _mix(face.skin, (240, 84, 80), 0.4))
+        canvas.disc((0.02 * face.light, 0.39), (0.28, 0.24), _mix(face.skin, (244, 60, 50), 0.6))
         canvas.glow((0.07 * face.light, 0.33), (0.12, 0.09), _WHITE, 150)
     if not big and not pointy:
         canvas.stroke(_smooth([(-0.12, 0.4), (-0.08, 0.48), (0.08, 0.48), (0.12, 0.4)], closed=False), 0.06, shade)
@@ -670,6 +649,10 @@ def _strands(canvas: Canvas, face: Face) -> None:
     shine, shade = (*_light(face.hair, 0.4), 150), (*_dark(face.hair, 0.5), 150)
     arc = _smooth([(0.1, -1.24), (0.5, -1.12), (0.78, -0.86)], closed=False)
     canvas.stroke(arc * (face.light, 1), 0.1, shine)
+    if "Straight_Hair" in face.shows:
+        for x in np.linspace(-0.8, 0.8, 7):
+            top, low = np.array((x * 0.75, -1.36 + 0.3 * x * x)), np.array((x * 1.1, -0.86 + 0.5 * x * x))
+            canvas.stroke([top, (top + low) / 2, low], 0.07, shine)
     if not face.long_hair:
         return
     down = np.linspace(0, 1, 25)
@@ -708,34 +691,33 @@ def _hat(canvas: Canvas, face: Face) -> None:
 def _eyeglasses(canvas: Canvas, face: Face) -> None:
     if "Eyeglasses" not in face.shows:
         return
-    frame = _dark(face.accent, 0.55)
     rim = _CIRCLE if face.kind["glasses"] < 0.5 else np.sign(_CIRCLE) * np.abs(_CIRCLE) ** 0.45
     closed = np.concatenate([rim, rim[:1]]) * (0.39, 0.36)
     for side in (-1, 1):
         lens = closed + (side * 0.44, 0.02)
-        canvas.fill(lens, (200, 230, 255, 60))
-        canvas.stroke(lens, 0.12, frame, taper=False)
-        canvas.stroke([(side * 0.8, -0.06), (side * 0.9, -0.09), (side * 1.04, -0.1)], 0.08, frame, taper=False)
+        canvas.fill(lens, (120, 200, 255, 90))
+        canvas.stroke(lens, 0.13, _FRAMES, taper=False)
+        canvas.stroke([(side * 0.8, -0.06), (side * 0.9, -0.09), (side * 1.04, -0.1)], 0.1, _FRAMES, taper=False)
         canvas.stroke(
             [(side * 0.44 - 0.16, 0.14), (side * 0.44, -0.02), (side * 0.44 + 0.14, -0.2)], 0.05, (255, 255, 255, 130)
         )
-    canvas.stroke([(-0.1, -0.03), (0, -0.08), (0.1, -0.03)], 0.08, frame, taper=False)
+    canvas.stroke([(-0.1, -0.03), (0, -0.08), (0.1, -0.03)], 0.1, _FRAMES, taper=False)
 
 
 def _earrings(canvas: Canvas, face: Face) -> None:
     if "Wearing_Earrings" not in face.shows:
         return
-    edge = _dark(face.metal, 0.4)
+    edge = _dark(face.jewel, 0.4)
     for side in (-1, 1):
         x = side * 1.1
         if face.kind["earrings"] < 0.5:
             hoop = np.concatenate([_CIRCLE, _CIRCLE[:1]]) * (0.2, 0.26) + (x, 0.68)
             canvas.stroke(hoop, 0.17, edge, taper=False)
-            canvas.stroke(hoop, 0.11, face.metal, taper=False)
+            canvas.stroke(hoop, 0.11, face.jewel, taper=False)
         else:
             drop = np.array([(0, 0.36), (0.2, 0.74), (0, 0.96), (-0.2, 0.74)])
             canvas.fill(drop + (x, 0), edge)
-            canvas.fill(drop * (0.72, 0.8) + (x, 0.14), face.metal)
+            canvas.fill(drop * (0.72, 0.8) + (x, 0.14), face.jewel)
         canvas.disc((x - 0.03, 0.4), 0.05, _WHITE)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from facetools import codes
-from facetools.clustering.method import MemoryLimitError, Method, Parameters
+from facetools.clustering.method import MemoryLimitError, Method, Parameters, check
 from facetools.clustering.points import Points, inertia, labelled, renumber
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Method",
     "Parameters",
     "Points",
+    "check",
     "cluster",
     "compare",
     "silhouette",
@@ -57,7 +58,8 @@ def method_class(name: str) -> type[Method]:
 
 def cluster(points: Points, name: str, k: int | None, parameters: Parameters, *, judge: bool = True) -> Clustering:
     """Clusters `points` by the method `name` into `k` clusters, and judges the result by silhouette if `judge`."""
-    _check(points, name, k)
+    _require(points, name, k)
+    check(parameters, name)
     started = time.perf_counter()
     method = method_class(name)(points, parameters)
     return _judged(points, name, method, k, parameters, judge, started)
@@ -80,7 +82,8 @@ def compare(
     for name in names:
         started = time.perf_counter()
         try:
-            _check(points, name, 1)
+            _require(points, name, 1)
+            check(parameters, name)
             method = method_class(name)(points, parameters)
         except ValueError as error:
             failed(name, str(error))
@@ -94,7 +97,7 @@ def compare(
             started = time.perf_counter()
 
 
-def _check(points: Points, name: str, k: int | None) -> None:
+def _require(points: Points, name: str, k: int | None) -> None:
     if not points.faces:
         raise ValueError("there are no faces to cluster")
     if k is None and method_class(name).takes_k:

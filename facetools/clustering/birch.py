@@ -23,6 +23,8 @@ class Birch:
     def labels(self, k: int | None) -> np.ndarray:
         from sklearn.exceptions import ConvergenceWarning
 
+        if len(self._rows) == 1:
+            return np.zeros(1, np.int64)  # of which scikit-learn makes no tree
         found = len(self._tree.subcluster_centers_)
         if k is not None and k > found:
             raise ValueError(f"k is {k}, but BIRCH makes {found} subclusters only; lower --birch-threshold")

@@ -35,13 +35,18 @@ class Parameters:
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        if self.linkage == "ward" and METRIC_ALIASES.get(self.metric, self.metric) != "euclidean":
-            raise ValueError(f"ward linkage takes the euclidean metric only, not {self.metric}")
         if not self.eps > 0:
             raise ValueError(f"eps is {self.eps}; it must be over 0")
         for name in ("redo", "min_samples", "jobs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+def check(parameters: Parameters, method: str) -> None:
+    """Raises a ValueError where `method` cannot take these parameters together."""
+    metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
+    if method == "agglomerative" and parameters.linkage == "ward" and metric != "euclidean":
+        raise ValueError(f"ward linkage takes the euclidean metric only, not {parameters.metric}")
 
 
 class Method(Protocol):

@@ -93,7 +93,7 @@ def fa_cluster(
     """
 
     from facetools import files, table
-    from facetools.clustering import METHODS, Parameters, cluster
+    from facetools.clustering import METHODS, Parameters, check, cluster
     from facetools.clustering import compare as compare_methods
 
     ks, chosen_methods = _sweep(compare), methods.split(",")
@@ -104,6 +104,8 @@ def fa_cluster(
         parameters = Parameters(
             redo, linkage, metric, eps, min_samples, birch_threshold, job.seed, job.device, job.jobs
         )
+        for name in chosen_methods if ks is not None else [method]:
+            check(parameters, name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if k is None and ks is None and method not in ("dbscan", "optics"):

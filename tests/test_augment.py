@@ -1,0 +1,147 @@
+"""The warps against Keras' formulas worked out here by hand, and the pictures against SciPy's affine_transform."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from facetools import augment
+from facetools.augment import Draws
+from facetools.recipes import NO_AUGMENTATION, Augmentation
+
+
+def draws(*rows: tuple[float, float, float, float, float, float, bool]) -> Draws:
+    """Rows of rotation, shift of rows and columns, shear, zoom of rows and columns, flip."""
+    columns = list(zip(*rows, strict=True))
+    return Draws(*(np.array(column, np.float64) for column in columns[:6]), np.array(columns[6], bool))
+
+
+def keras_matrix(
+    theta: float, tx: float, ty: float, shear: float, zx: float, zy: float, height: int, width: int
+) -> np.ndarray:
+    """What keras.preprocessing.image.apply_affine_transform hands to ndimage.affine_transform.
+
+    `tx` and `ty` in pixels, as get_random_transform gives them (it multiplies the share by the side).
+    """
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    rotation = np.array([[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]])
+    shift = np.array([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
+    shearing = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
+    zoom = np.array([[zx, 0, 0], [0, zy, 0], [0, 0, 1]])
+    transform = np.dot(np.dot(np.dot(rotation, shift), shearing), zoom)
+    # transform_matrix_offset_center
+    o_x, o_y = (height - 1) / 2, (width - 1) / 2
+    offset, reset = np.array([[1, 0, o_x], [0, 1, o_y], [0, 0, 1]]), np.array([[1, 0, -o_x], [0, 1, -o_y], [0, 0, 1]])
+    return np.dot(np.dot(offset, transform), reset)
+
+
+def random_draws(count: int, *, flip: bool = True) -> Draws:
+    return augment.draw(count, Augmentation(rotation=60, shift=0.3, shear=25, zoom=0.5, flip=flip), np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (64, 64), (109, 89)])
+def test_the_matrix_is_keras(height: int, width: int) -> None:
+    drawn = random_draws(20, flip=False)
+    warps = augment.matrices(drawn, height, width)
+    assert warps.shape == (20, 3, 3)
+    for row, warp in enumerate(warps):
+        expected = keras_matrix(
+            drawn.rotation[row],
+            drawn.shift_rows[row] * height,
+            drawn.shift_columns[row] * width,
+            drawn.shear[row],
+            drawn.zoom_rows[row],
+            drawn.zoom_columns[row],
+            height,
+            width,
+        )
+        np.testing.assert_allclose(warp, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_matrix_worked_out_by_hand() -> None:
+    # Rotated and sheared by 30 degrees, shifted by 0.1 x 20 rows and -0.2 x 10 columns, zoomed 2 and 1/2; the centre c
+    # is (9.5, 4.5). R S Z = [[sqrt(3), -sqrt(3)/4], [1, 1/4]]; the offset is c - R S Z c + R (2, -2), and
+    # R (2, -2) = (sqrt(3) + 1, 1 - sqrt(3)).
+    warp = augment.matrices(draws((30, 0.1, -0.2, 30, 2, 0.5, False)), 20, 10)[0]
+    linear = [[1.7320508075688772, -0.4330127018922193], [1.0, 0.25]]
+    offset = [9.5 - 16.454482671904334 + 1.9485571585149868 + 2.732050807568877, 4.5 - 9.5 - 1.125 - 0.7320508075688772]
+    np.testing.assert_allclose(warp, [[*linear[0], offset[0]], [*linear[1], offset[1]], [0, 0, 1]], atol=1e-12)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """A picture in which no two places look alike, (3, height, width), 0 to 255."""
+    return np.random.default_rng(height * width).integers(0, 256, (3, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (41, 23)])
+def test_the_picture_is_scipys(height: int, width: int) -> None:
+    """As Keras: ndimage.affine_transform a channel, bilinear, nearest fill, then the flip."""
+    pixels = picture(height, width)
+    warps = augment.matrices(random_draws(10), height, width)
+    unflipped = augment.matrices(random_draws(10, flip=False), height, width)
+    flips = random_draws(10).flip
+    assert 0 < flips.sum() < 10
+    shown = augment.warp(torch.from_numpy(np.stack([pixels] * 10)), warps).numpy()
+    for image, matrix, flip in zip(shown, unflipped, flips, strict=True):
+        expected = np.stack(
+            [ndimage.affine_transform(c, matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest") for c in pixels]
+        )
+        # The coordinates are float32: within 1e-5 of a side, times a contrast of up to 255.
+        np.testing.assert_allclose(image, expected[:, :, ::-1] if flip else expected, atol=0.05)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 13), (96, 80)])
+def test_nothing_drawn_changes_nothing_and_a_flip_mirrors(height: int, width: int) -> None:
+    pixels = torch.from_numpy(picture(height, width))
+    still, mirrored = (0, 0, 0, 0, 1, 1, False), (0, 0, 0, 0, 1, 1, True)
+    shown = augment.warp(torch.stack([pixels, pixels]), augment.matrices(draws(still, mirrored), height, width))
+    torch.testing.assert_close(shown[0], pixels, atol=0.01, rtol=0)
+    torch.testing.assert_close(shown[1], pixels.flip(-1), atol=0.01, rtol=0)
+
+
+def test_whole_shifts_move_pixels_and_repeat_the_border() -> None:
+    pixels = torch.from_numpy(picture(10, 8))
+    # A place of the output shows the input 0.2 x 10 rows further down and 0.25 x 8 columns further left.
+    shown = augment.warp(pixels[None], augment.matrices(draws((0, 0.2, -0.25, 0, 1, 1, False)), 10, 8))[0]
+    rows, columns = np.minimum(np.arange(10) + 2, 9), np.maximum(np.arange(8) - 2, 0)
+    torch.testing.assert_close(shown, pixels[:, rows][:, :, columns], atol=0.01, rtol=0)
+
+
+def test_warp_keeps_channels_last() -> None:
+    pixels = torch.from_numpy(picture(6, 7)).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    shown = augment.warp(pixels, augment.matrices(random_draws(2), 6, 7))
+    assert shown.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_draws_fill_their_reach_and_stay_within() -> None:
+    drawn = augment.draw(4000, Augmentation(), np.random.default_rng(0))
+    for name, low, high in [
+        ("rotation", -20, 20),
+        ("shift_rows", -0.2, 0.2),
+        ("shift_columns", -0.2, 0.2),
+        ("shear", -0.2, 0.2),
+        ("zoom_rows", 0.8, 1.2),
+        ("zoom_columns", 0.8, 1.2),
+    ]:
+        values, margin = getattr(drawn, name), (high - low) / 100
+        assert values.shape == (4000,)
+        assert low <= values.min() < low + margin
+        assert high - margin < values.max() <= high
+        assert abs(values.mean() - (low + high) / 2) < 2 * margin
+    assert 0.45 < drawn.flip.mean() < 0.55
+    assert not np.array_equal(drawn.zoom_rows, drawn.zoom_columns)
+    assert not np.array_equal(drawn.shift_rows, drawn.shift_columns)
+
+
+def test_draws_come_from_the_generator_alone() -> None:
+    first, again, other = (augment.draw(9, Augmentation(), np.random.default_rng(seed)) for seed in (3, 3, 4))
+    for field in fields(Draws):
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
+    assert not np.array_equal(first.rotation, other.rotation)
+
+
+def test_no_augmentation_is_the_identity() -> None:
+    warps = augment.matrices(augment.draw(5, NO_AUGMENTATION, np.random.default_rng(0)), 30, 20)
+    np.testing.assert_allclose(warps, np.stack([np.eye(3)] * 5), atol=1e-12)

@@ -1,0 +1,346 @@
+"""The network, its backbones and weights, checkpoints that execute nothing, devices."""
+
+import os
+import pickle
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from facetools import model
+from facetools.attributes import CELEBA40, PAPER37
+from facetools.model import AttributeNet, CheckpointError, ModelConfig
+
+SMALL = ModelConfig(("Bald", "Young"), "resnet18", head=8, image_size=(32, 40))
+
+
+def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Every parameter and statistic moved from where it starts, so that one that is not restored shows."""
+    generator = torch.Generator().manual_seed(seed)
+    for value in network.state_dict().values():
+        if value.is_floating_point():
+            value.mul_(1 + 0.1 * torch.rand(value.shape, generator=generator))
+            value.add_(0.01 * torch.rand(value.shape, generator=generator))
+    return network.eval()
+
+
+def pixels(size: tuple[int, int] = (32, 40), count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(5)) * 255
+
+
+def outputs(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return network.eval()(batch)
+
+
+# The network
+
+
+@pytest.mark.parametrize(("attributes", "expected"), [(CELEBA40, 4_256_040), (PAPER37, 4_251_429)])
+def test_the_trainable_parameters_are_the_reference_implementations(attributes: tuple[str, ...], expected: int) -> None:
+    assert model.trainable_parameters(AttributeNet(ModelConfig(attributes, image_size=(64, 64)))) == expected
+
+
+def test_the_head_is_the_papers() -> None:
+    network = AttributeNet(ModelConfig(PAPER37, image_size=(64, 64)))
+    dense, relu, norm, dropout, last = network.head
+    assert (dense.in_features, dense.out_features, last.in_features, last.out_features) == (1280, 1536, 1536, 37)
+    assert (type(relu), type(norm), type(dropout)) == (nn.ReLU, nn.BatchNorm1d, nn.Dropout)
+    assert dropout.p == 0.3
+
+
+@pytest.mark.parametrize(
+    ("backbone", "features", "size"),
+    [
+        ("mobilenet_v2", 1280, (32, 40)),
+        ("mobilenet_v3_large", 960, (32, 40)),
+        ("resnet18", 512, (32, 40)),
+        ("efficientnet_b0", 1280, (32, 40)),
+        ("convnext_tiny", 768, (32, 40)),
+        ("vgg11", 512, (32, 40)),
+        ("inception_v3", 2048, (80, 75)),
+    ],
+)
+def test_a_backbone_gives_logits(backbone: str, features: int, size: tuple[int, int]) -> None:
+    network = AttributeNet(ModelConfig(("A", "B", "C"), backbone, head=8, image_size=size))
+    assert network.head[0].in_features == features
+    logits = outputs(network, pixels(size))
+    assert logits.shape == (2, 3)
+    assert torch.isfinite(logits).all()
+    assert not torch.equal(logits[0], logits[1])
+    # A step of training, in which the auxiliary outputs of some networks would show.
+    network.train()(pixels(size)).sum().backward()
+
+
+def test_a_transformer_is_refused_or_gives_its_features() -> None:
+    """swin_t has channels last, so that pooling as in the others would leave only the rows."""
+    try:
+        network = model.build_backbone("swin_t")
+    except ValueError as error:
+        assert "swin_t" in str(error)
+    else:
+        assert outputs(network, pixels((64, 64))).shape == (2, 768)
+
+
+def test_a_backbone_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="there is no backbone 'mobilenet_v9' in torchvision; it has .*mobilenet_v2"):
+        model.build_backbone("mobilenet_v9")
+    with pytest.raises(ValueError, match="'vit_b_32' .*; take mobilenet_v2, resnet50"):
+        model.build_backbone("vit_b_32")
+
+
+def test_an_image_too_small_for_the_backbone() -> None:
+    with pytest.raises(ValueError, match="the backbone 'inception_v3' cannot take 20 x 30 pixels"):
+        AttributeNet(ModelConfig(("A",), "inception_v3", image_size=(20, 30)))
+
+
+def test_pixels_are_normalised_as_imagenets() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watch(nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(batch)
+            return batch.mean((2, 3))
+
+    network = AttributeNet(SMALL, Watch()).eval()
+    seen.clear()
+    batch = np.zeros((2, 4, 5, 3), np.uint8)
+    batch[0, 1, 2] = [255, 128, 0]
+    outputs(network, model.to_pixels(batch, torch.device("cpu")))
+    # torchvision's: (pixel / 255 - mean) / std
+    expected = (np.array([255, 128, 0]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(seen[0][0, :, 1, 2], expected, rtol=1e-5)
+
+
+def test_to_pixels_is_channels_last() -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
+    tensor = model.to_pixels(batch, torch.device("cpu"))
+    assert tensor.dtype == torch.float32
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(tensor.numpy(), batch.transpose(0, 3, 1, 2))
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_gives_the_network_back(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    network = randomised(AttributeNet(SMALL))
+    model.save_checkpoint(path, network, epoch=3, optimizer={"state": [torch.ones(2)]}, history=[{"loss": 0.5}])
+    loaded, parts = model.load_checkpoint(path)
+    assert loaded.config == SMALL
+    torch.testing.assert_close(outputs(loaded, pixels()), outputs(network, pixels()), rtol=0, atol=0)
+    assert parts["epoch"] == 3
+    assert parts["history"] == [{"loss": 0.5}]
+    assert torch.equal(parts["optimizer"]["state"][0], torch.ones(2))
+    assert os.listdir(tmp_path) == ["best.pt"]
+
+
+def test_torch_reads_a_checkpoint_without_executing(tmp_path: Path) -> None:
+    model.save_checkpoint(tmp_path / "best.pt", AttributeNet(SMALL))
+    content = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert content["config"] == {
+        "attributes": ["Bald", "Young"],
+        "backbone": "resnet18",
+        "head": 8,
+        "dropout": 0.3,
+        "image_size": [32, 40],
+    }
+    assert {"head.0.weight", "head.4.bias", "backbone.conv1.weight"} <= content["model"].keys()
+
+
+class Exploit:
+    """What a pickle of this makes is a file: the code that unpickling runs."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("write", ["torch", "torch legacy", "pickle"])
+def test_a_checkpoint_that_executes_code_is_refused(write: str, tmp_path: Path) -> None:
+    path, trace = tmp_path / "evil.pt", tmp_path / "trace"
+    content = {"format": "facetools checkpoint 1", "config": Exploit(trace), "model": {}}
+    if write == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=write == "torch")
+    for read in (model.load_checkpoint, lambda path: model.build_backbone("resnet18", str(path))):
+        with pytest.raises(CheckpointError, match=f"^{path}: not a readable checkpoint: "):
+            read(path)
+    assert not trace.exists()
+    if write == "pickle":
+        pickle.loads(path.read_bytes())
+        assert trace.exists(), "the pickle would have run its code"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "small.pt"
+    config = ModelConfig(("Bald",), "shufflenet_v2_x0_5", head=4, image_size=(32, 32))
+    model.save_checkpoint(path, AttributeNet(config))
+    return path
+
+
+@pytest.mark.parametrize("share", [0, 1e-5, 0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint(share: float, checkpoint: Path, tmp_path: Path) -> None:
+    data, path = checkpoint.read_bytes(), tmp_path / "half.pt"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(CheckpointError, match=f"^{path}: "):
+        model.load_checkpoint(path)
+
+
+def foreign(kind: str, path: Path) -> None:
+    contents: dict[str, Any] = {
+        "numbers": {1: 2},
+        "list": [1, 2],
+        "state": {"conv.weight": torch.ones(1)},
+        "other format": {"format": "facetools checkpoint 0", "config": {}, "model": {}},
+        "parts missing": {"format": "facetools checkpoint 1"},
+        "other network": {"format": "facetools checkpoint 1", "config": SMALL.plain(), "model": {"x": torch.ones(1)}},
+        "unknown setting": {"format": "facetools checkpoint 1", "config": SMALL.plain() | {"x": 1}, "model": {}},
+    }
+    if kind in contents:
+        torch.save(contents[kind], path)
+    else:
+        path.write_bytes({"text": b"hello\n" * 99, "png": b"\x89PNG\r\n\x1a\n" + bytes(99), "zip": b"PK\x03\x04" + bytes(99)}[kind])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text", "png", "zip", "numbers", "list", "state", "other format", "parts missing", "other network", "unknown setting"],
+)
+def test_a_file_that_is_no_checkpoint(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.pt"
+    foreign(kind, path)
+    with pytest.raises(CheckpointError, match=f"^{path}: "):
+        model.load_checkpoint(path)
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing.pt"):
+        model.load_checkpoint(tmp_path / "missing.pt")
+
+
+# Weights of the backbone
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "efficientnet_b0", "convnext_tiny"])
+def test_weights_from_a_file(backbone: str, tmp_path: Path) -> None:
+    """A state dictionary of torchvision's, and a checkpoint of ours, give the same features as where they come from."""
+    network = randomised(models.get_model(backbone, weights=None))
+    torch.save(network.state_dict(), tmp_path / "torchvision.pth")
+    ours = model.build_backbone(backbone, str(tmp_path / "torchvision.pth"))
+    expected = outputs(ours, pixels())
+    layers = dict(network.named_children())
+    if backbone == "resnet18":
+        network.fc = nn.Identity()
+        by_torchvision = outputs(network, pixels())
+    elif backbone == "convnext_tiny":
+        network.classifier = layers["classifier"][:2]  # its layer norm, flattened
+        by_torchvision = outputs(network, pixels())
+    else:
+        by_torchvision = outputs(network.features, pixels()).mean((2, 3))
+    torch.testing.assert_close(expected, by_torchvision)
+
+    config = ModelConfig(("Bald",), backbone, head=4, image_size=(32, 40))
+    model.save_checkpoint(tmp_path / "best.pt", AttributeNet(config, ours))
+    again = model.build_backbone(backbone, str(tmp_path / "best.pt"))
+    torch.testing.assert_close(outputs(again, pixels()), expected, rtol=0, atol=0)
+
+
+def test_weights_of_another_network(checkpoint: Path, tmp_path: Path) -> None:
+    torch.save(models.get_model("resnet18", weights=None).state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(CheckpointError, match=r"resnet18\.pth: not weights of mobilenet_v2"):
+        model.build_backbone("mobilenet_v2", str(tmp_path / "resnet18.pth"))
+    with pytest.raises(CheckpointError, match=f"{checkpoint}: not weights of resnet18"):
+        model.build_backbone("resnet18", str(checkpoint))
+    with pytest.raises(FileNotFoundError, match="missing"):
+        model.build_backbone("resnet18", str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [urllib.error.URLError("no network"), TimeoutError("timed out"), RuntimeError('invalid hash value (expected "7ebf99e0")')],
+)
+def test_imagenet_weights_that_cannot_be_had(failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network, on one that does not answer, and where a portal answers in the server's place."""
+
+    def download(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with pytest.raises(CheckpointError) as caught:
+        model.build_backbone("mobilenet_v2", "imagenet")
+    message = str(caught.value)
+    assert str(tmp_path / "checkpoints" / "mobilenet_v2-7ebf99e0.pth") in message
+    assert "--weights FILE" in message
+    assert "--weights none" in message
+
+
+def test_imagenet_weights_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("nothing is to be downloaded"))
+    cached = tmp_path / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
+    cached.parent.mkdir()
+    network = randomised(models.get_model("mobilenet_v2", weights=None))
+    torch.save(network.state_dict(), cached)
+    found = outputs(model.build_backbone("mobilenet_v2", "imagenet"), pixels())
+    torch.testing.assert_close(found, outputs(network.features, pixels()).mean((2, 3)))
+    cached.write_bytes(cached.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match=str(cached)):
+        model.build_backbone("mobilenet_v2", "imagenet")
+
+
+# Devices
+
+
+def test_choose_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model.choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert model.choose_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert model.choose_device("auto").type == "cuda"
+    assert model.choose_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu", "'tpu' is no device; give auto, cpu, cuda or cuda:N"),
+        ("", "'' is no device"),
+        ("cuda", "there is no device cuda here: 0 CUDA devices are seen"),
+        ("cuda:3", "there is no device cuda:3 here"),
+        ("cuda:x", "'cuda:x' is no device"),
+        ("cuda:-1", "'cuda:-1' is no device"),
+        ("cudaa", "'cudaa' is no device"),
+    ],
+)
+def test_a_device_that_is_not_there(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.choose_device(name)
+
+
+def test_bfloat16_agrees_where_the_scores_hardly_move() -> None:
+    torch.manual_seed(0)
+    network = AttributeNet(SMALL).eval()
+    batch = pixels(count=4)
+    assert model.bfloat16_agrees(network, batch)
+    assert not model.bfloat16_agrees(network, batch, within=0)
+    with torch.no_grad():
+        network.head[4].weight *= 1000  # now small differences decide
+        network.head[4].bias -= outputs(network, batch).mean(0)
+    assert not model.bfloat16_agrees(network, batch)
+    with torch.no_grad():
+        network.head[4].weight.fill_(torch.nan)
+    assert not model.bfloat16_agrees(network, batch)

@@ -1,0 +1,78 @@
+"""Defaults and validation of what decides a training."""
+
+import json
+
+import pytest
+
+from facetools import recipes
+from facetools.recipes import NO_AUGMENTATION, PAPER, Augmentation, Recipe
+
+
+def test_the_defaults_are_the_papers() -> None:
+    assert PAPER.plain() == {
+        "backbone": "mobilenet_v2",
+        "head": 1536,
+        "dropout": 0.3,
+        "weights": "imagenet",
+        "image_size": [224, 224],
+        "batch": 64,
+        "epochs": PAPER.epochs,
+        "freeze_epochs": 0,
+        "loss": "cosine",
+        "optimizer": "adadelta",
+        "learning_rate": None,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "augmentation": {"rotation": 20.0, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "flip": True},
+        "amp": "auto",
+    }
+    assert PAPER.rate == 1.0
+
+
+def test_plain_values_survive_json_and_build_the_recipe_again() -> None:
+    recipe = Recipe(image_size=(96, 80), augmentation=NO_AUGMENTATION, learning_rate=0.25, optimizer="sgd")
+    plain = json.loads(json.dumps(recipe.plain()))
+    plain["augmentation"] = Augmentation(**plain["augmentation"])
+    plain["image_size"] = tuple(plain["image_size"])
+    assert Recipe(**plain) == recipe
+    assert recipe.rate == 0.25
+    assert Recipe(optimizer="adamw").rate == recipes.LEARNING_RATES["adamw"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"head": 0}, "^head is 0; it must be at least 1$"),
+        ({"batch": 1}, "^batch is 1; it must be at least 2$"),
+        ({"epochs": -1}, "^epochs is -1"),
+        ({"freeze_epochs": -1}, "^freeze epochs is -1"),
+        ({"weight_decay": -0.1}, "^weight decay is -0.1"),
+        ({"dropout": 1.0}, "^dropout is 1.0; it must be at least 0 and under 1$"),
+        ({"learning_rate": 0.0}, "^the learning rate is 0.0; it must be over 0$"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("name", ["rotation", "shift", "shear", "zoom"])
+def test_an_augmentation_reaches_forward(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the {name} of the augmentation is -0.1; it cannot be negative"):
+        Augmentation(**{name: -0.1})
+
+
+def test_a_zoom_leaves_something_to_see() -> None:
+    with pytest.raises(ValueError, match=r"the zoom of the augmentation is 1\.0; it must be under 1"):
+        Augmentation(zoom=1.0)
+
+
+@pytest.mark.parametrize(("text", "size"), [("96", (96, 96)), ("96x80", (96, 80)), ("1X2", (1, 2))])
+def test_image_size(text: str, size: tuple[int, int]) -> None:
+    assert recipes.image_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "96x", "96x0", "-5", "9.5", "1x2x3", "a", "²"])
+def test_image_size_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a size in pixels; give a number, or height x width as in 96x80"):
+        recipes.image_size(text)

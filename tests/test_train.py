@@ -1,0 +1,198 @@
+"""Training: it learns, it can be stopped anywhere and goes on as if nothing had happened, it says when it fails."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facetools.model import CheckpointError, load_checkpoint
+from facetools.recipes import Recipe
+from facetools.train import DivergedError, Examples, Interrupted, split, train
+
+from .conftest import TINY, Drawn, Run, command
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    weights="none", image_size=(32, 32), batch=16, head=32, epochs=2, loss="bce", optimizer="adamw", schedule="onecycle"
+)
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Examples:
+    """40 pictures, bright on the left or on the right: an attribute that anything learns."""
+    from facetools import images
+
+    rng = np.random.default_rng(0)
+    labels = (np.arange(40)[:, None] % 2 == [0, 1]).astype(np.uint8)
+    paths = []
+    for number, left in enumerate(labels[:, 0]):
+        pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
+        pixels[:, : 20 if left else None] += 60
+        pixels[:, (0 if left else 20) : (20 if left else 40)] += 130
+        paths.append(str(tmp_path / f"{number}.png"))
+        images.write(Path(paths[-1]), pixels)
+    return Examples(paths, labels)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path)[0].state_dict()
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("last.pt", "best.pt"):
+        first, second = weights(one / name), weights(other / name)
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+    records = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in (one, other)]
+    for history in records:
+        for record in history:
+            del record["images_per_second"]
+    assert records[0] == records[1]
+    assert records[0]
+
+
+def test_it_learns_what_is_there(faces: Examples, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from facetools.recipes import NO_AUGMENTATION
+
+    recipe = replace(RECIPE, epochs=12, augmentation=NO_AUGMENTATION, learning_rate=0.003, batch=4)
+    records = []
+    train(recipe, ("left", "right"), faces, faces, tmp_path / "run", device=CPU, on_epoch=records.append)
+    assert [record["epoch"] for record in records] == list(range(1, 13))
+    assert records[-1]["loss"] < records[0]["loss"] / 2
+    assert records[-1]["valid_accuracy"] == 1
+    assert records[-1]["valid_balanced_accuracy"] == 1
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_an_interrupted_run_ends_like_an_unbroken_one(faces: Examples, tmp_path: Path, stop_after: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(RECIPE, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
+    steps: list[int] = []
+    with pytest.raises(Interrupted):
+        train(
+            RECIPE,
+            ("left", "right"),
+            faces,
+            faces,
+            broken,
+            device=CPU,
+            seed=3,
+            on_step=steps.append,
+            interrupted=lambda: len(steps) >= stop_after,
+        )
+    assert len(steps) == stop_after
+    train(RECIPE, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
+    assert_same_run(whole, broken)
+
+
+def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    train(RECIPE, ("left", "right"), faces, faces, tmp_path, device=CPU)
+    with pytest.raises(CheckpointError, match="learning_rate None, not 0.1"):
+        train(replace(RECIPE, learning_rate=0.1), ("left", "right"), faces, faces, tmp_path, device=CPU, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
+    faces: Examples, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    recipe = replace(RECIPE, learning_rate=1e30, schedule="constant", optimizer="sgd")
+    with pytest.raises(DivergedError, match=r"the loss at step \d+ is (nan|inf)"):
+        train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU)
+    for path in tmp_path.glob("*.pt"):
+        assert all(tensor.isfinite().all() for tensor in weights(path).values() if tensor.is_floating_point())
+
+
+def test_a_checkpoint_is_tensors_and_plain_values(drawn: Drawn) -> None:
+    content = torch.load(drawn.folder / "run" / "last.pt", weights_only=True)
+    assert {"format", "config", "model", "optimizer", "settings", "progress", "made_by"} <= content.keys()
+    assert content["config"]["image_size"] == [32, 32]
+    assert len(content["config"]["attributes"]) == 37
+
+
+def test_images_that_fail_are_told_once_and_left_out(faces: Examples, tmp_path: Path) -> None:
+    Path(faces.paths[5]).write_bytes(b"not an image")
+    told: list[tuple[str, str]] = []
+    train(RECIPE, ("left", "right"), faces, faces, tmp_path / "run", device=CPU, failed=lambda *what: told.append(what))
+    assert [path for path, _ in told] == [faces.paths[5]] * 2  # once for training, once for validation
+
+
+def test_split_is_a_partition() -> None:
+    examples = Examples([str(number) for number in range(50)], np.arange(100, dtype=np.uint8).reshape(50, 2))
+    rest, held_out = split(examples, 0.2, seed=1)
+    assert len(held_out) == 10
+    assert sorted(rest.paths + held_out.paths, key=int) == examples.paths
+    assert (held_out.labels[:, 0] // 2 == [int(path) for path in held_out.paths]).all()
+
+
+def test_epochs_0_writes_the_untrained_checkpoint(drawn: Drawn, tmp_path: Path, run: Run) -> None:
+    done = run("train", drawn.folder, "-o", tmp_path / "run", *TINY, "--epochs", "0")
+    assert done.stdout == b""
+    model, _ = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert model.config.attributes[0] == "5_o_Clock_Shadow"
+
+
+def test_a_run_is_not_overwritten(drawn: Drawn, run: Run) -> None:
+    done = run("train", drawn.folder, "-o", drawn.folder / "run", *TINY, check=1)
+    assert b"--resume" in done.stderr
+
+
+def test_offline_imagenet_weights_name_the_alternatives(drawn: Drawn, tmp_path: Path, run: Run) -> None:
+    import os
+
+    offline = {
+        **os.environ,
+        "TORCH_HOME": str(tmp_path),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = run("train", drawn.folder, "-o", tmp_path / "run", "--image-size", "32", check=1, env=offline)
+    assert b"--weights none" in done.stderr
+    assert str(tmp_path).encode() in done.stderr
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was not made")
+
+
+def test_kill_9_then_resume_ends_like_an_unbroken_run(drawn: Drawn, tmp_path: Path, run: Run) -> None:
+    settings = (drawn.folder, *TINY, "--epochs", "4", "--schedule", "onecycle", "--seed", "5")
+    run("train", *settings, "-o", tmp_path / "whole")
+    with subprocess.Popen(command("train", *settings, "-o", tmp_path / "killed"), stdout=subprocess.DEVNULL) as process:
+        wait_for(tmp_path / "killed" / "last.pt", process)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    resumed = run("train", *settings, "-o", tmp_path / "killed", "--resume")
+    assert 0 < len(resumed.stdout.splitlines()) < 4
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_batch_systems_signal_writes_a_checkpoint_and_asks_to_be_resumed(
+    drawn: Drawn, tmp_path: Path, number: signal.Signals
+) -> None:
+    line = command("train", drawn.folder, *TINY, "--epochs", "500", "-o", tmp_path / "run")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert number.name.encode() in stderr
+    _, checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert checkpoint["progress"]["epoch"] >= 1
+    assert not list((tmp_path / "run").glob("*.part"))
