@@ -23,8 +23,8 @@ $(INSTALLED): pyproject.toml $(CORE)
 
 RUN := demo/run/best.pt
 DRAWN := demo/drawn
-TRAINING := --weights none --image-size 64 --epochs 16 --loss bce --optimizer adamw --learning-rate 0.002 \
-	--schedule onecycle --attributes celeba40 --rotation 5 --shift 0.05 --shear 0 --zoom 0.05
+TRAINING := --backbone resnet18 --weights none --image-size 64 --epochs 10 --loss bce --optimizer adamw \
+	--learning-rate 0.002 --schedule onecycle --attributes celeba40 --rotation 3 --shift 0.03 --shear 0 --zoom 0.03
 COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
 
 demo: $(INSTALLED)
@@ -43,7 +43,7 @@ endif
 	$(COMMAND) fa-report demo/clusters.jsonl --eigenfaces demo/eigenfaces.jsonl --comparison demo/comparison.jsonl \
 		$(if $(FACES),,--history demo/run) -o demo/report.html
 	@echo
-	@cat demo/accuracy.txt 2> /dev/null | grep accuracy || true
+	@grep -h accuracy demo/accuracy.txt 2> /dev/null || true
 	@echo "The report: $(CURDIR)/demo/report.html"
 
 test: $(INSTALLED)

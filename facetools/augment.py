@@ -90,7 +90,9 @@ def warp(images: Tensor, warps: np.ndarray) -> Tensor:
     to_pixels = np.array([[0, height / 2, (height - 1) / 2], [width / 2, 0, (width - 1) / 2], [0, 0, 1]])
     theta = torch.from_numpy((np.linalg.inv(to_pixels) @ warps @ to_pixels)[:, :2].astype(np.float32))
     grid = affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    warped = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    channels_last = images.is_contiguous(memory_format=torch.channels_last)
+    return warped.contiguous(memory_format=torch.channels_last) if channels_last else warped
 
 
 def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:

@@ -1,9 +1,9 @@
 """Eigenfaces: the mean face and the principal components of the images of each cluster, streamed.
 
 Turk and Pentland 1991; the paper's section 4.1. Decoded images wait in a temporary file, ordered by cluster, and are
-read from it in chunks, so memory grows neither with the faces nor with a cluster. The components come from block Lanczos
-iterations (Golub and Underwood 1977) with the covariance matrix, which is never formed, until they are exact: every
-residual |C v - l v| is at most 1e-7 of the largest eigenvalue.
+read from it in chunks, so memory grows neither with the faces nor with a cluster. The components come from block
+Lanczos iterations (Golub and Underwood 1977) with the covariance matrix, which is never formed, until they are exact:
+every residual |C v - l v| is at most 1e-7 of the largest eigenvalue.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ paths, a `Reader` turns a path into bytes, `decode` turns bytes into pixels, and
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import tarfile
 import threading
@@ -32,6 +33,8 @@ IMAGE_SUFFIXES = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+_BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
 MAX_PIXELS = 2**28
@@ -86,14 +89,17 @@ def _images_in(source: str) -> Iterator[str]:
         raise SourceError(f"{source}: no such file or folder")
 
 
-def _folder_images(folder: str) -> Iterator[str]:
+def _folder_images(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return  # a link to a folder that this one is in
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _folder_images(entry.path)
+            yield from _folder_images(entry.path, (*above, real))
         elif is_image_name(entry.name):
             yield entry.path
 
@@ -164,7 +170,20 @@ class _Tar:
     def __init__(self, path: str) -> None:
         self._file = tarfile.open(path)  # noqa: SIM115
         self._lock = threading.Lock()
-        self._members = {member.name: member for member in self._file.getmembers() if member.isfile()}
+        try:
+            self._members = {member.name: member for member in self._file.getmembers() if member.isfile()}
+            self._check_end()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _check_end(self) -> None:
+        """Raises where the listing ended for another reason than the archive's end: a header that is cut or garbled."""
+        stream = self._file.fileobj
+        assert stream is not None
+        stream.seek(self._file.offset)
+        if any(stream.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError(f"a header is cut or garbled at byte {self._file.offset}")
 
     def names(self) -> list[str]:
         return list(self._members)
@@ -181,7 +200,7 @@ class _Tar:
 def _open_archive(path: str) -> _Zip | _Tar:
     try:
         return _Zip(path) if path.lower().endswith(".zip") else _Tar(path)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+    except _BROKEN_ARCHIVE as error:
         raise SourceError(f"{path}: not a readable archive: {error}") from None
 
 
@@ -209,7 +228,7 @@ class Reader:
             raise ImageError("no such member in the archive") from None
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
-        except (SourceError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+        except (SourceError, *_BROKEN_ARCHIVE, RuntimeError) as error:
             raise ImageError(str(error)) from None
         if not data:
             raise ImageError("the file is empty")
@@ -235,7 +254,7 @@ class Reader:
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """The image in `data` as uint8 RGB (height, width, 3), turned upright by its EXIF orientation.
 
-    `size` (height, width) stretches it, antialiased; a JPEG more than twice as large is decoded at 1/2, 1/4 or 1/8.
+    `size` (height, width) stretches it, antialiased; a JPEG four times as large or more is decoded at 1/2, 1/4 or 1/8.
     Transparency shows white; 16-bit samples lose their lower byte; an animation gives its first frame.
     """
     try:
@@ -252,7 +271,7 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise ImageError("not an image of a known format") from None
-    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError) as error:
+    except Exception as error:  # of any kind: decoders meet bytes that nobody foresaw
         raise ImageError(f"cannot be decoded: {error}") from None
 
 

@@ -8,24 +8,35 @@ from pathlib import Path
 
 
 def available() -> int:
-    """Bytes that can be taken without swapping, within the limit of the process's control group where there is one."""
+    """Bytes that can be taken without swapping, within the limits of its control groups where there are any."""
     free = sys.maxsize
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit and used and limit[0].isdigit():
-        free = min(free, max(0, int(limit[0]) - int(used[0])))
+    group = next((line[3:] for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "/")
+    for folder in (Path("/sys/fs/cgroup" + group), *Path("/sys/fs/cgroup" + group).parents):
+        if not folder.is_relative_to("/sys/fs/cgroup"):
+            break
+        limit, used = _lines(folder / "memory.max"), _lines(folder / "memory.current")
+        if limit and used and limit[0].isdigit():
+            # Cached files count as used, but give way.
+            cached = sum(
+                int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.startswith("inactive_file")
+            )
+            free = min(free, max(0, int(limit[0]) - int(used[0]) + cached))
     return free
 
 
 def peak() -> int:
     """The largest resident size of this process so far, in bytes."""
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str | Path) -> list[str]:
     try:
         return Path(path).read_text().splitlines()
     except OSError:

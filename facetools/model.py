@@ -7,7 +7,10 @@ layer of one sigmoid an attribute. MobileNetV2 with it has 4 256 040 trainable p
 from __future__ import annotations
 
 import pickle
+import re
+import sys
 import urllib.error
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,17 +97,22 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
         raise ValueError(
             f"there is no backbone '{name}' in torchvision; it has {', '.join(models.list_models(models))}"
         )
-    options = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
+    # These two were trained on other pixels than the rest, to which they change them themselves.
+    options = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    options = options if name in ("inception_v3", "googlenet") else {}
     network = models.get_model(name, weights=None, **options)
     if weights != "none":
         _load_backbone(network, name, weights)
     if hasattr(network, "fc"):
         network.fc = nn.Identity()
         return network
-    if not isinstance(getattr(network, "features", None), nn.Module):
+    features = getattr(network, "features", getattr(network, "layers", None))
+    if not isinstance(features, nn.Module) or name.startswith("swin"):
         raise ValueError(f"the backbone '{name}' is not convolutional; take mobilenet_v2, resnet50, convnext_tiny, ...")
+    if name.startswith("densenet"):
+        features.add_module("relu", nn.ReLU())
     norm = network.classifier[0] if name.startswith("convnext") else nn.Identity()
-    return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), norm, nn.Flatten())
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), norm, nn.Flatten())
 
 
 def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:
@@ -124,11 +132,13 @@ def _load_backbone(network: nn.Module, name: str, weights: str) -> None:
     if weights == "imagenet":
         entry = models.get_model_weights(name).DEFAULT
         try:
-            state = entry.get_state_dict(progress=False, check_hash=True)
-        except (urllib.error.URLError, OSError) as error:
+            # The downloader prints, and stdout is for data.
+            with redirect_stdout(sys.stderr):
+                state = entry.get_state_dict(progress=False, check_hash=True)
+        except (urllib.error.URLError, OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
             cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
             raise CheckpointError(
-                f"ImageNet weights of {name} are not at {cached} and cannot be downloaded ({error}); "
+                f"ImageNet weights of {name} are not at {cached}, or not whole, and cannot be downloaded ({error}); "
                 f"put them there, or give --weights FILE, or --weights none to start from random weights"
             ) from None
     else:
@@ -147,9 +157,19 @@ def _load_backbone(network: nn.Module, name: str, weights: str) -> None:
 
 def _backbone_part(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """The backbone of a checkpoint of this module under the names that torchvision gives it."""
-    prefix = "backbone." if hasattr(network, "fc") else "backbone.0."
-    named = "" if hasattr(network, "fc") else "features."
-    return {named + key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if hasattr(network, "fc"):
+        parts = {"backbone.": ""}
+    else:
+        parts = {
+            "backbone.0.": "layers." if hasattr(network, "layers") else "features.",
+            "backbone.2.": "classifier.0.",
+        }
+    return {
+        named + key.removeprefix(prefix): value
+        for prefix, named in parts.items()
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
 
 
 # Checkpoints
@@ -167,11 +187,14 @@ def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
     content = _load(path)
     if content.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of facetools")
-    config = content["config"]
-    config["attributes"] = tuple(config["attributes"])
-    config["image_size"] = tuple(config["image_size"])
-    model = AttributeNet(ModelConfig(**config))
-    model.load_state_dict(content["model"])
+    try:
+        config = dict(content["config"])
+        config["attributes"] = tuple(config["attributes"])
+        config["image_size"] = tuple(config["image_size"])
+        model = AttributeNet(ModelConfig(**config))
+        model.load_state_dict(content["model"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: a checkpoint with parts that are missing or do not fit: {error}") from None
     return model, content
 
 
@@ -193,7 +216,7 @@ def choose_device(name: str) -> torch.device:
     """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is absent."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not name.startswith("cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"'{name}' is no device; give auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

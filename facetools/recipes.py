@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -87,6 +88,6 @@ PAPER = Recipe()
 def image_size(text: str) -> tuple[int, int]:
     """(height, width) of a size given as `96` (square) or `96x80` (height x width)."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch("[0-9]+", part) and int(part) > 0 for part in parts):
         raise ValueError(f"'{text}' is not a size in pixels; give a number, or height x width as in 96x80")
     return int(parts[0]), int(parts[-1])

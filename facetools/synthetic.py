@@ -40,9 +40,19 @@ _BEARDS = ("5_o_Clock_Shadow", "Goatee", "Mustache", "Sideburns")
 #: Before _settle, which takes some attributes from some faces: what it makes rarer starts more frequent. Bald is raised
 #: from CelebA's 2.2 % so that there is something to learn.
 _SHARES = FREQUENCIES | {
-    **{"Bald": 0.052, "Bangs": 0.16, "Receding_Hairline": 0.1, "Straight_Hair": 0.23, "Wavy_Hair": 0.33},
-    **{"Black_Hair": 0.26, "Blond_Hair": 0.155, "Brown_Hair": 0.22, "Gray_Hair": 0.05},
-    **{"5_o_Clock_Shadow": 0.125, "Goatee": 0.07, "Mustache": 0.045, "Sideburns": 0.073},
+    "5_o_Clock_Shadow": 0.125,
+    "Bald": 0.052,
+    "Bangs": 0.16,
+    "Black_Hair": 0.26,
+    "Blond_Hair": 0.155,
+    "Brown_Hair": 0.22,
+    "Goatee": 0.07,
+    "Gray_Hair": 0.05,
+    "Mustache": 0.045,
+    "Receding_Hairline": 0.1,
+    "Sideburns": 0.073,
+    "Straight_Hair": 0.23,
+    "Wavy_Hair": 0.33,
 }
 
 #: Traits: the attributes that share one normal variable, from its lower to its upper end and so never two of them at
@@ -51,8 +61,8 @@ _TRAITS: tuple[tuple[tuple[str | None, ...], dict[str, float]], ...] = (
     ((None, "Male"), {"male": 1.0}),
     ((None, "Young"), {"age": -0.93, "male": -0.3}),
     ((None, "Attractive"), {"age": -0.45, "male": -0.4, "weight": -0.35, "glamour": 0.25}),
-    ((None, "Wearing_Lipstick"), {"male": -0.9, "glamour": 0.4}),
-    ((None, "Heavy_Makeup"), {"male": -0.8, "glamour": 0.5}),
+    ((None, "Wearing_Lipstick"), {"male": -0.96, "glamour": 0.25}),
+    ((None, "Heavy_Makeup"), {"male": -0.86, "glamour": 0.45}),
     ((None, "Wearing_Earrings"), {"male": -0.65, "glamour": 0.35}),
     ((None, "Wearing_Necklace"), {"male": -0.6, "glamour": 0.3}),
     ((None, "Rosy_Cheeks"), {"male": -0.6, "glamour": 0.4}),
@@ -154,7 +164,15 @@ _HAIRS: dict[str, tuple[Colour, ...]] = {
 }
 _OTHER_HAIRS = ((206, 72, 30), (190, 54, 40), (222, 92, 40))
 _BACKDROPS = ((146, 190, 214), (240, 206, 160), (206, 186, 222), (236, 196, 186), (190, 196, 204), (120, 150, 166))
-_CLOTHES = ((84, 100, 128), (150, 92, 84), (112, 128, 104), (124, 104, 132), (196, 170, 130), (86, 92, 104), (222, 222, 214))
+_CLOTHES = (
+    (84, 100, 128),
+    (150, 92, 84),
+    (112, 128, 104),
+    (124, 104, 132),
+    (196, 170, 130),
+    (86, 92, 104),
+    (222, 222, 214),
+)
 # Every sign has hues of its own: as caricature does, and so that few faces are enough to learn it from.
 _BRIGHT = ((52, 104, 220), (140, 60, 190), (20, 130, 100), (240, 190, 40), (226, 62, 60))
 _LIPSTICKS = ((214, 6, 60), (200, 0, 80), (190, 8, 40))
@@ -413,8 +431,8 @@ def _necklace(canvas: Canvas, face: Face) -> None:
 def _double_chin(canvas: Canvas, face: Face) -> None:
     if "Double_Chin" in face.shows:
         low = face.outline[:, 1].max()
-        canvas.disc((0, low - 0.12), (0.74, 0.46), _dark(face.skin, 0.45))
-        canvas.disc((0, low - 0.14), (0.7, 0.42), face.skin)
+        canvas.disc((0, low - 0.09), (0.8, 0.5), _dark(face.skin, 0.6))
+        canvas.disc((0, low - 0.12), (0.75, 0.45), _light(face.skin, 0.15))
 
 
 def _hair_behind(canvas: Canvas, face: Face) -> None:
@@ -431,25 +449,17 @@ def _hair_outline(face: Face) -> np.ndarray:
                 [*top, (1.26, 2.15), (1.06, 2.08), (0.98, 2.24), (0.76, 2.1), (0.6, 2.2), (0.4, 1.2), (0, 1.2)]
             )
         if "Wavy_Hair" in face.shows:
-            half = [
-                (0, -1.55),
-                (0.75, -1.42),
-                (1.18, -0.9),
-                (1.32, -0.1),
-                (1.4, 0.8),
-                (1.4, 1.5),
-                (1.1, 1.95),
-                (0.5, 1.9),
-            ]
-            return _scalloped(_smooth(_mirrored([*half, (0, 1.2)])), 0.15, 0.36)
+            upper = [(0, -1.55), (0.75, -1.42), (1.18, -0.9), (1.32, -0.1), (1.4, 0.8)]
+            lower = [(1.4, 1.5), (1.1, 1.95), (0.5, 1.9), (0, 1.2)]
+            return _scalloped(_smooth(_mirrored(upper + lower)), 0.15, 0.36)
         half = [(0, -1.52), (0.7, -1.4), (1.14, -0.9), (1.26, -0.1), (1.3, 0.6), (1.1, 1.12), (0.7, 1.1), (0, 1)]
         return _smooth(_mirrored(half))
     if "Straight_Hair" in face.shows:
         angles = np.linspace(0, np.pi, 19)
         reach = np.where(np.arange(19) % 2, 1.26 + 0.36 * np.sin(angles), 1.2)
         return np.stack([np.cos(angles) * reach * 0.84, 0.1 - np.sin(angles) * reach * 1.12], 1)
-    half = _smooth(_mirrored([(0, -1.45), (0.6, -1.38), (1, -0.95), (1.07, -0.3), (1.02, 0.2), (0, 0.3)]))
-    return _scalloped(half, 0.19, 0.42) if "Wavy_Hair" in face.shows else half
+    cap = _smooth(_mirrored([(0, -1.45), (0.6, -1.38), (1, -0.95), (1.07, -0.3), (1.02, 0.2), (0, 0.3)]))
+    return _scalloped(cap, 0.19, 0.42) if "Wavy_Hair" in face.shows else cap
 
 
 def _ears(canvas: Canvas, face: Face) -> None:
@@ -497,9 +507,11 @@ def _stubble(canvas: Canvas, face: Face) -> None:
     jaw = face.outline[face.outline[:, 1] > 0.3] * (0.97, 0.99)
     lip = _smooth([(-0.8, 0.35), (-0.55, 0.62), (0, 0.58), (0.55, 0.62), (0.8, 0.35)], closed=False)
     canvas.fill(np.concatenate([jaw, lip]), (52, 58, 82, 120))
-    for x in np.linspace(-0.66, 0.66, 9):
-        for y in (0.74, 0.96, 1.2):
-            canvas.disc((x * (1.55 - 0.5 * y), y + 0.05 * np.cos(9 * x)), 0.022, (36, 36, 52, 150))
+    right = face.outline[: len(face.outline) // 2]
+    for y in (0.74, 0.96, 1.2):
+        width = np.interp(y, right[:, 1], right[:, 0])
+        for x in np.linspace(-0.84, 0.84, 9):
+            canvas.disc((x * width, y + 0.05 * np.cos(9 * x)), 0.022, (36, 36, 52, 150))
 
 
 def _beard(canvas: Canvas, face: Face) -> None:
@@ -562,7 +574,7 @@ def _eyebrows(canvas: Canvas, face: Face) -> None:
 
 
 def _nose(canvas: Canvas, face: Face) -> None:
-    shade, shine = _dark(face.skin, 0.5), _light(face.skin, 0.75)
+    shade, shine = _dark(face.skin, 0.5), _light(face.skin, 0.6)
     big, pointy = "Big_Nose" in face.shows, "Pointy_Nose" in face.shows
     if pointy:
         tip = 0.4 * -face.light
@@ -572,7 +584,7 @@ def _nose(canvas: Canvas, face: Face) -> None:
         for side in (-1, 1):
             canvas.disc((side * 0.26, 0.48), (0.15, 0.13), shade)
         canvas.disc((0, 0.42), (0.31, 0.27), shade)
-        canvas.disc((0.02 * face.light, 0.39), (0.28, 0.24), _mix(face.skin, (244, 60, 50), 0.6))
+        canvas.disc((0.02 * face.light, 0.39), (0.28, 0.24), _mix(face.skin, (244, 70, 56), 0.45))
         canvas.glow((0.07 * face.light, 0.33), (0.12, 0.09), _WHITE, 150)
     if not big and not pointy:
         canvas.stroke(_smooth([(-0.12, 0.4), (-0.08, 0.48), (0.08, 0.48), (0.12, 0.4)], closed=False), 0.06, shade)
@@ -581,7 +593,7 @@ def _nose(canvas: Canvas, face: Face) -> None:
 def _mouth(canvas: Canvas, face: Face) -> None:
     smiling, opened = "Smiling" in face.shows, "Mouth_Slightly_Open" in face.shows
     wide = 0.52 if smiling else 0.32
-    thick = 0.19 if "Big_Lips" in face.shows else 0.05
+    thick = 0.22 if "Big_Lips" in face.shows else 0.085
     x = np.linspace(-1, 1, 17)
     bow = 1 - x**2
     middle = 0.9 + (0.12 - 0.32 * x**2 if smiling else 0.01 * x**2) + 0.8 * face.askew * x
@@ -614,20 +626,8 @@ def _hair_in_front(canvas: Canvas, face: Face) -> None:
         fringe = list(zip(teeth, np.where(np.arange(13) % 2, -0.58, -0.4), strict=True))
         hairline = np.array([(-0.99, 0.0), *fringe, (0.99, 0.0)])
     elif "Receding_Hairline" in face.shows:
-        hairline = _smooth(
-            [
-                (-1, -0.2),
-                (-0.86, -0.86),
-                (-0.52, -1.2),
-                (-0.2, -1.04),
-                (0, -0.86),
-                (0.2, -1.04),
-                (0.52, -1.2),
-                (0.86, -0.86),
-                (1, -0.2),
-            ],
-            closed=False,
-        )
+        half = [(0, -0.86), (0.2, -1.04), (0.52, -1.2), (0.86, -0.86), (1, -0.2)]
+        hairline = _smooth([*((-x, y) for x, y in half[:0:-1]), *half], closed=False)
     else:
         hairline = _smooth(
             [(-0.99, 0.0), (-0.84, -0.5), (-0.42, -0.78), (lean, -0.98), (0.46, -0.76), (0.84, -0.5), (0.99, 0.0)],
@@ -652,7 +652,7 @@ def _strands(canvas: Canvas, face: Face) -> None:
     if "Straight_Hair" in face.shows:
         for x in np.linspace(-0.8, 0.8, 7):
             top, low = np.array((x * 0.75, -1.36 + 0.3 * x * x)), np.array((x * 1.1, -0.86 + 0.5 * x * x))
-            canvas.stroke([top, (top + low) / 2, low], 0.07, shine)
+            canvas.stroke(np.linspace(top, low, 3), 0.07, shine)
     if not face.long_hair:
         return
     down = np.linspace(0, 1, 25)
@@ -786,7 +786,10 @@ def _numbered_face(index: int, seed: int, size: tuple[int, int]) -> tuple[np.nda
 
 
 def draw_faces(count: int, seed: int, size: tuple[int, int] = SIZE) -> Iterator[tuple[np.ndarray, Image.Image]]:
-    """`count` faces: attributes, uint8 (40,), and RGB image of `size` (height, width). Face i needs `seed` and i alone."""
+    """`count` faces: their attributes, uint8 (40,), and RGB images of `size` (height, width).
+
+    Face i depends on `seed` and i alone.
+    """
     return (_numbered_face(index, seed, size) for index in range(count))
 
 

@@ -13,6 +13,7 @@ exactly one. Other keys of a JSONL row pass through to JSONL untouched; NPY hold
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import stat
@@ -37,7 +38,6 @@ BLOCK_ROWS = 8192
 
 _NPY_MAGIC = b"\x93NUMPY"
 _COLUMNS = ("path", "scores", "labels", "cluster")
-_ABSENT = object()
 
 
 class TableError(ValueError):
@@ -119,14 +119,14 @@ def concatenate(blocks: Sequence[Table]) -> Table:
         parts = [getattr(block, column) for block in blocks]
         if all(part is None for part in parts):
             return None
+        if column == "extras":
+            return [row for block in blocks for row in block.extras or [{}] * len(block)]
         if any(part is None for part in parts):
             raise TableError(f"some blocks have no column '{column}', though others do")
         if isinstance(parts[0], Attributes):
             if any(part.names != parts[0].names for part in parts):
                 raise TableError(f"the attributes of '{column}' change between blocks")
             return replace(parts[0], values=np.concatenate([part.values for part in parts]))
-        if isinstance(parts[0], list):
-            return [row for part in parts for row in part]
         return np.concatenate(parts)
 
     return Table(*(joined(field.name) for field in fields(Table)))
@@ -139,17 +139,20 @@ def read(source: str) -> tuple[Table, Encoding]:
     """The whole table in a file, or on stdin for `-`, and the encoding it came in."""
     with open_input(source) as stream:
         encoding = detect(stream, source)
-        return concatenate(list(blocks(stream, source))), encoding
+        found = list(blocks(stream, source))
+    try:
+        return concatenate(found), encoding
+    except TableError as error:
+        raise TableError(f"{_shown(source)}: {error}") from None
 
 
 def blocks(stream: io.BufferedReader, name: str) -> Iterator[Table]:
     """The table in `stream`, block after block; TableErrors begin with `name` and the line, or block, at fault."""
-    name = "standard input" if name == "-" else name
     readers = {"jsonl": _read_jsonl, "npy": _read_npy, "celeba": _read_celeba}
     try:
         yield from readers[_kind(stream)](stream)
     except (TableError, celeba.CelebAError) as error:
-        raise TableError(f"{name}: {error}") from None
+        raise TableError(f"{_shown(name)}: {error}") from None
 
 
 def detect(stream: io.BufferedReader, name: str) -> Encoding:
@@ -157,7 +160,11 @@ def detect(stream: io.BufferedReader, name: str) -> Encoding:
     try:
         return "npy" if _kind(stream) == "npy" else "jsonl"
     except TableError as error:
-        raise TableError(f"{'standard input' if name == '-' else name}: {error}") from None
+        raise TableError(f"{_shown(name)}: {error}") from None
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == "-" else name
 
 
 def _kind(stream: io.BufferedReader) -> str:
@@ -234,7 +241,7 @@ class _Layout:
             attributes("scores", np.float32),
             attributes("labels", np.uint8),
             None if cluster is None else _numbers([[value] for value in cluster], np.int32, "cluster", numbers)[:, 0],
-            extras=extras if any(extras) else None,
+            extras=extras if any(extras) or not self.columns else None,
         )
 
     def _ordered(self, column: str, value: Any, number: int) -> list[Any]:
@@ -267,10 +274,14 @@ def _numbers(
                 where = f"'{column}'" + (f" of '{names[position]}'" if names else "")
                 wanted = {np.float32: "a number", np.uint8: "0 or 1", np.int32: "an integer"}[dtype]  # type: ignore[index]
                 raise TableError(f"line {line}: {where} is {msgspec.json.encode(value).decode()}, not {wanted}")
-    try:
-        return np.array(rows, dtype=dtype)
-    except OverflowError:
-        raise TableError(f"lines {lines[0]} to {lines[-1]}: a '{column}' number is out of range") from None
+    wide = np.array(rows, dtype=np.float64 if dtype is np.float32 else np.int64)
+    with np.errstate(over="ignore"):
+        values = wide.astype(dtype)
+    lost = ~np.isfinite(values) if dtype is np.float32 else values != wide
+    if lost.any():
+        row, position = np.argwhere(lost)[0]
+        raise TableError(f"line {lines[row]}: '{column}' has the number {wide[row, position]:g}, which is out of range")
+    return values
 
 
 def _read_npy(stream: io.BufferedReader) -> Iterator[Table]:
@@ -278,19 +289,14 @@ def _read_npy(stream: io.BufferedReader) -> Iterator[Table]:
     while stream.peek(1):
         number += 1
         try:
-            array = _read_npy_block(stream)
+            block = _table_of_array(_read_npy_block(stream))
         except TableError as error:
             raise TableError(f"NPY block {number}: {error}") from None
-        yield _table_of_array(array)
+        yield block
 
 
 def _read_npy_block(stream: BinaryIO) -> np.ndarray:
-    try:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran_order, dtype = header(stream)
-    except ValueError as error:
-        raise TableError(f"not a NPY header: {str(error).splitlines()[0]}") from None
+    shape, fortran_order, dtype = _read_npy_header(stream)
     if dtype.hasobject:
         raise TableError("it holds Python objects, which are not read")
     array = np.empty(shape, dtype, order="F" if fortran_order else "C")
@@ -306,12 +312,40 @@ def _read_npy_block(stream: BinaryIO) -> np.ndarray:
     return array
 
 
+def _read_npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype, of any version of the format and of any length, which NumPy's own reader limits."""
+    start = stream.read(8)
+    width = 2 if start[6:7] == b"\x01" else 4
+    size = stream.read(width)
+    text = stream.read(int.from_bytes(size, "little")) if start[:6] == _NPY_MAGIC and len(size) == width else b""
+    try:
+        header = ast.literal_eval(text.decode("utf-8" if start[6:7] == b"\x03" else "latin-1"))
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+        shape = tuple(int(length) for length in header["shape"])
+        if min(shape, default=0) < 0:
+            raise ValueError
+        return shape, bool(header["fortran_order"]), dtype
+    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
+        raise TableError("not a NPY header, or a truncated one") from None
+
+
+def _npy_header(array: np.ndarray) -> bytes:
+    """The header of `array` in the lowest version of the format that can say it."""
+    description = np.lib.format.dtype_to_descr(array.dtype)
+    text = repr({"descr": description, "fortran_order": False, "shape": array.shape})
+    latin = all(ord(letter) < 256 for letter in text)
+    encoded = text.encode("latin-1" if latin else "utf-8")
+    version, width = ((1, 2) if len(encoded) < 65000 else (2, 4)) if latin else (3, 4)
+    encoded += b" " * (-(8 + width + len(encoded) + 1) % np.lib.format.ARRAY_ALIGN) + b"\n"
+    return np.lib.format.magic(version, 0) + len(encoded).to_bytes(width, "little") + encoded
+
+
 def _table_of_array(array: np.ndarray) -> Table:
     """The table in one NPY array: a structured one of this module's, or what other tools write."""
     if array.dtype.names is not None:
         return _table_of_struct(array)
-    if array.dtype == np.uint64 and array.ndim in (1, 2):
-        return Table(codes=np.ascontiguousarray(array.reshape(len(array), -1)))
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.ndim in (1, 2):
+        return Table(codes=np.ascontiguousarray(array.reshape(len(array), -1), np.uint64))
     if array.ndim != 2 or array.dtype.kind not in "bui f" or array.shape[1] == 0:
         raise TableError(f"a {array.ndim}-D array of {array.dtype} is neither a face table, scores nor packed codes")
     names = default_names(array.shape[1])
@@ -325,8 +359,10 @@ def _table_of_array(array: np.ndarray) -> Table:
 def _table_of_struct(array: np.ndarray) -> Table:
     columns = array.dtype.names or ()
     foreign = [column for column in columns if column not in _COLUMNS]
-    if foreign or array.ndim != 1:
-        raise TableError(f"the field '{foreign[0] if foreign else columns[0]}' is no column of a face table")
+    if foreign:
+        raise TableError(f"the field '{foreign[0]}' is no column of a face table")
+    if array.ndim != 1:
+        raise TableError(f"a face table has one dimension, this is {array.ndim}-D")
 
     def attributes(column: str, base: str) -> Attributes | None:
         if column not in columns:
@@ -341,10 +377,20 @@ def _table_of_struct(array: np.ndarray) -> Table:
     for column, kind, wanted in (("path", "S", "bytes"), ("cluster", "i", "a signed integer")):
         if column in columns and array.dtype[column].kind != kind:
             raise TableError(f"the field '{column}' is not {wanted}")
+    if "path" in columns:
+        try:
+            np.ascontiguousarray(array["path"]).tobytes().decode("utf-8")
+        except UnicodeDecodeError:
+            raise TableError("a 'path' is not UTF-8") from None
+    if "cluster" in columns and (np.abs(array["cluster"].astype(np.int64)) > np.iinfo(np.int32).max).any():
+        raise TableError("a 'cluster' number is out of range")
+    labels = attributes("labels", "u1")
+    if labels is not None and (labels.values > 1).any():
+        raise TableError("a value of 'labels' is neither 0 nor 1")
     return Table(
         array["path"] if "path" in columns else None,
         attributes("scores", "<f4"),
-        attributes("labels", "u1"),
+        labels,
         array["cluster"].astype(np.int32) if "cluster" in columns else None,
     )
 
@@ -388,8 +434,7 @@ class Writer:
 
     def _write_npy(self, block: Table) -> None:
         array = to_array(block)
-        header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
+        self._stream.write(_npy_header(array))
         self._stream.write(array.view(np.uint8).data if array.size else b"")
 
 
@@ -415,6 +460,9 @@ def _encode_jsonl(table: Table) -> bytes:
     if table.paths is not None:
         columns.append(("path", [path.decode("utf-8") for path in table.paths]))
     if table.scores is not None:
+        wrong = np.flatnonzero(~np.isfinite(table.scores.values).all(axis=1))
+        if len(wrong):
+            raise TableError(f"{table.path(int(wrong[0]))} has a score that is no number, which JSON cannot hold")
         columns.append(("scores", _objects(table.scores.names, _shortest(table.scores.values))))
     if table.labels is not None:
         columns.append(("labels", _objects(table.labels.names, table.labels.values)))

@@ -1,6 +1,5 @@
-"""Rows of attributes for the tests of the core, and the answers of one SIMD level as a digest."""
+"""Rows of attributes for the tests of the core."""
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np

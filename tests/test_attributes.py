@@ -65,9 +65,8 @@ def test_names_of_columns_without_names(count: int, names: tuple[str, ...]) -> N
 
 def test_weights_by_frequency() -> None:
     frequencies = {"rare": 0.1, "middle": 0.5, "common": 0.75}
-    assert attributes.frequency_weights(frequencies, "rare") == pytest.approx({"rare": 1, "middle": 0.6, "common": 0.35})
-    assert attributes.frequency_weights(frequencies, "common") == pytest.approx(
-        {"rare": 0.35, "middle": 0.75, "common": 1}
-    )
+    rare, common = (attributes.frequency_weights(frequencies, criterion) for criterion in ("rare", "common"))
+    assert rare == pytest.approx({"rare": 1, "middle": 0.6, "common": 0.35})
+    assert common == pytest.approx({"rare": 0.35, "middle": 0.75, "common": 1})
     with pytest.raises(ValueError, match="'rare' or 'common', not 'both'"):
         attributes.frequency_weights(frequencies, "both")

@@ -38,7 +38,8 @@ def keras_matrix(
 
 
 def random_draws(count: int, *, flip: bool = True) -> Draws:
-    return augment.draw(count, Augmentation(rotation=60, shift=0.3, shear=25, zoom=0.5, flip=flip), np.random.default_rng(1))
+    reach = Augmentation(rotation=60, shift=0.3, shear=25, zoom=0.5, flip=flip)
+    return augment.draw(count, reach, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (64, 64), (109, 89)])

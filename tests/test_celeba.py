@@ -13,7 +13,10 @@ TEXT = "3\nBald Young\n000001.jpg -1  1\n000002.jpg  1  1\n000003.jpg -1 -1\n"
 CSV = "image_id,Bald,Young\n000001.jpg,-1,1\n000002.jpg,1,1\n000003.jpg,-1,-1\n"
 
 
-@pytest.mark.parametrize("text", [TEXT, CSV, TEXT.replace("-1", "0"), CSV.replace("-1", "0"), CSV.replace("\n", "\r\n")])
+@pytest.mark.parametrize(
+    "text",
+    [TEXT, CSV, TEXT.replace("-1", "0"), CSV.replace("-1", "0"), CSV.replace("\n", "\r\n")],
+)
 def test_an_attribute_list(text: str, tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text(text, newline="")
@@ -62,7 +65,9 @@ def test_a_list_that_is_not_text(tmp_path: Path) -> None:
         celeba.read_attributes(path)
 
 
-@pytest.mark.parametrize("text", ["1.jpg 0\n2.jpg 2880\n", "image_id,partition\n1.jpg,0\n2.jpg,2880\n", "1.jpg 0\r\n2.jpg 2880"])
+@pytest.mark.parametrize(
+    "text", ["1.jpg 0\n2.jpg 2880\n", "image_id,partition\n1.jpg,0\n2.jpg,2880\n", "1.jpg 0\r\n2.jpg 2880"]
+)
 def test_partition_and_identity(text: str, tmp_path: Path) -> None:
     path = tmp_path / "numbers"
     path.write_text(text, newline="")
@@ -110,5 +115,5 @@ def test_the_images_of_a_partition_keep_their_order(tmp_path: Path) -> None:
     assert found.in_partition(paths, "train") == ["x/4.jpg", "x/1.jpg"]
     assert found.in_partition(paths, "valid") == ["x/2.jpg"]
     assert found.in_partition(paths, "test") == ["x/3.jpg"]
-    with pytest.raises(CelebAError, match=f"^{tmp_path}: no list_eval_partition.txt or .csv to tell the test images by"):
+    with pytest.raises(CelebAError, match=f"^{tmp_path}: no list_eval_partition.txt or .csv to tell the test"):
         CelebA(tmp_path / "images", None, None).in_partition(paths, "test")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from core_cases import ATTRIBUTES, Faces, drawn_faces, faces_of, labels_for, some_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances, silhouette_samples
 
 from facetools import codes
+from tests.core_cases import ATTRIBUTES, Faces, drawn_faces, faces_of, labels_for, some_faces
 
 
 @pytest.mark.parametrize("attributes", ATTRIBUTES)
@@ -195,9 +195,9 @@ def test_silhouette_refuses_bad_input() -> None:
     refused("codes: uint64", codes=faces.codes.astype(np.int64))
     refused("codes: 1 to 4 words", codes=np.zeros((d, 5), np.uint64))
     refused("metric: euclidean", metric="hamming")
-    refused("weights: finite", weights=np.full(37, np.nan))
-    refused("weights: finite", weights=-np.ones(37))
-    refused("weights: not as many", weights=np.full(36, 0.5))
+    refused("weights: 37 numbers", weights=np.full(37, np.nan))
+    refused("weights: 37 numbers", weights=-np.ones(37))
+    refused("weights: 37 numbers", weights=np.full(36, 0.5))
     refused("threads: -1", threads=-1)
 
 

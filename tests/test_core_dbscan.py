@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from core_cases import Faces, drawn_faces, repeated, some_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from facetools import codes
+from tests.core_cases import Faces, drawn_faces, repeated, some_faces
 
 
 @settings(max_examples=80, deadline=None)

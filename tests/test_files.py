@@ -23,7 +23,7 @@ def test_the_new_content_is_there_only_when_complete(old: bytes | None, tmp_path
         stream.flush()
         assert (target.read_bytes() if target.exists() else None) == old
     assert target.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["table.npy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npy"]
 
 
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
@@ -65,7 +65,7 @@ def test_a_named_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
         assert os.read(reading, 100) == b"through"
     finally:
         os.close(reading)
-    assert os.listdir(tmp_path) == ["pipe"]
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -88,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> N
     with pytest.raises(OSError, match=re.escape(str(target))) as caught, files.replacing(target):
         pytest.fail("nothing can be written")
     assert caught.value.filename == str(target)
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -114,18 +114,25 @@ def test_make_folder(tmp_path: Path) -> None:
 
 def test_the_memory_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {"/proc/meminfo": ["MemTotal: 4000 kB", "MemAvailable: 3000 kB"]}
-    monkeypatch.setattr(memory, "_lines", lambda path: lines.get(path, []))
+    monkeypatch.setattr(memory, "_lines", lambda path: lines.get(str(path), []))
     assert memory.available() == 3000 * 1024
     lines |= {"/sys/fs/cgroup/memory.max": ["2000000"], "/sys/fs/cgroup/memory.current": ["500000"]}
     assert memory.available() == 1500000
+    lines["/sys/fs/cgroup/memory.stat"] = ["anon 7", "inactive_file 100000"]
+    assert memory.available() == 1600000
     lines["/sys/fs/cgroup/memory.current"] = ["2500000"]
     assert memory.available() == 0
     lines["/sys/fs/cgroup/memory.max"] = ["max"]
     assert memory.available() == 3000 * 1024
+    # A batch system's limit is on the group of the job, above the one the process is in.
+    lines |= {"/proc/self/cgroup": ["0::/job_7/step_0"], "/sys/fs/cgroup/job_7/memory.max": ["1000000"]}
+    lines["/sys/fs/cgroup/job_7/memory.current"] = ["400000"]
+    assert memory.available() == 600000
 
 
 def test_the_peak_is_in_bytes_and_remembers() -> None:
     taken = "block = b'x' * 200_000_000; del block"
     program = f"from facetools import memory; {taken}; print(memory.peak())"
     peak = int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
-    assert 200_000_000 < peak < 400_000_000
+    # Linux hands the peak of the process that starts a program on to it, so there is no sharp upper bound.
+    assert 200_000_000 < peak < 100_000_000_000

@@ -27,7 +27,7 @@ def saved(picture: Image.Image | np.ndarray, suffix: str = "png", **options: Any
 
 def smooth(height: int, width: int, channels: int = 3) -> np.ndarray:
     """A picture that JPEG keeps: a gradient that differs in each direction and channel."""
-    rows, columns = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     shades = np.stack([rows, columns, (rows + columns) / 2, 1 - rows])[:channels]
     return (20 + 200 * shades).astype(np.uint8).transpose(1, 2, 0)
 
@@ -39,18 +39,19 @@ def number_image(number: int, side: int = 4) -> bytes:
 
 # Sources
 
+SORTED = ["a/10/x.tiff", "a/y.webp", "a/z.jpg", "b.PNG", "c.jpeg"]
+
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with images by name, hidden ones, and files that are no images; it is the current folder."""
-    for name in ("b.PNG", "a/z.jpg", "a/y.webp", "a/10/x.tiff", "c.jpeg", ".hidden.jpg", ".git/x.jpg", "notes.md", "._b.png"):
+    for name in [*reversed(SORTED), ".hidden.jpg", ".git/x.jpg", "notes.md", "._b.png"]:
         (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "faces" / name).touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-SORTED = ["a/10/x.tiff", "a/y.webp", "a/z.jpg", "b.PNG", "c.jpeg"]
 MEMBERS = ["z/2.jpg", "z/1.png", "readme.txt", "__MACOSX/z/2.jpg", "z/._1.png", ".x.png", "0.bmp"]
 
 
@@ -163,7 +164,9 @@ def test_paths_on_stdin(null: bool, end: bytes, last: bool, tmp_path: Path, monk
     thread.join()
 
 
-@pytest.mark.parametrize("source", ["missing.png", "missing", "missing.zip", "missing.txt", "faces/b.PNG/x.png", "missing.zip/1.png"])
+@pytest.mark.parametrize(
+    "source", ["missing.png", "missing", "missing.zip", "missing.txt", "faces/b.PNG/x.png", "missing.zip/1.png"]
+)
 def test_a_missing_source_is_named(source: str, tree: Path) -> None:
     with pytest.raises(SourceError, match=f"^{source}: no such file or folder$"):
         list(images.listed([source]))
@@ -185,7 +188,7 @@ def test_an_archive_that_cannot_be_read_is_named(damage: str, name: str, tmp_pat
             "text": b"no archive\n" * 100,
             "empty": b"",
             "truncated": data[: len(data) // 2],
-            "garbled": data[:1000] + bytes(5000) + data[6000:],
+            "garbled": data[:1000] + random.Random(7).randbytes(5000) + data[6000:],
         }[damage]
     )
     # What can still be told of a damaged archive may be listed; the rest has a reason, never another exception.
@@ -197,6 +200,20 @@ def test_an_archive_that_cannot_be_read_is_named(damage: str, name: str, tmp_pat
         assert str(error).startswith(f"{path}: not a readable archive: ")
     else:
         assert damage in ("truncated", "garbled")
+
+
+@pytest.mark.parametrize("damage", ["garbled header", "cut in a header"])
+def test_a_tar_archive_does_not_end_early_in_silence(damage: str, tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "f.tar", {f"{n}.jpg": bytes([n]) * 1000 for n in range(50)})
+    data, header = path.read_bytes(), 20 * 1536
+    assert data[header:].startswith(b"20.jpg")
+    if damage == "garbled header":
+        data = data[:header] + random.Random(0).randbytes(512) + data[header + 512 :]
+    else:
+        data = data[: header + 100]
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=f"^{path}: not a readable archive: "):
+        list(images.listed([str(path)]))
 
 
 # Bytes
@@ -376,7 +393,7 @@ def test_an_image_of_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 5000)
     assert images.decode(saved(smooth(50, 100))).shape == (50, 100, 3)
     for suffix in ("png", "jpeg"):
-        with pytest.raises(ImageError, match="^51 x 100 pixels are more than 5000 in all$"):
+        with pytest.raises(ImageError, match=r"^51 x 100 pixels are more than 5000 in all$"):
             images.decode(saved(smooth(100, 51), suffix))
     # Measured after the reduction while decoding: 400 x 400 becomes 50 x 50.
     assert images.decode(saved(smooth(400, 400), "jpeg"), (20, 20)).shape == (20, 20, 3)
@@ -385,7 +402,7 @@ def test_an_image_of_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     """A file of a hundred bytes that claims 100 000 x 100 000 pixels."""
     header = b"P6 100000 100000 255\n"
-    with pytest.raises(ImageError, match="^100000 x 100000 pixels are more than"):
+    with pytest.raises(ImageError, match=r"^100000 x 100000 pixels are more than"):
         images.decode(header + bytes(100))
 
 
@@ -454,9 +471,7 @@ def test_batches_keep_the_order_and_leave_out_what_fails(jobs: int, tmp_path: Pa
     # Sizes differ, so threads end in another order than they start.
     paths = folder_of(tmp_path, (bad.get(n, number_image(n, 200 if n % 7 == 0 else 4)) for n in range(100)))
     failures: list[tuple[str, str]] = []
-    batches = list(
-        images.batches(paths, (6, 5), 16, jobs=jobs, failed=lambda path, why: failures.append((path, why)))
-    )
+    batches = list(images.batches(paths, (6, 5), 16, jobs=jobs, failed=lambda path, why: failures.append((path, why))))
     good = [n for n in range(100) if n not in bad]
     assert [len(names) for names, _ in batches] == [16, 16, 16, 16, 16, 15]
     assert [path for names, _ in batches for path in names] == [paths[n] for n in good]

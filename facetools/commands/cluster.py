@@ -74,7 +74,7 @@ def fa_cluster(
         typer.Option(metavar="FROM:TO", help="Write the summary of each method for each k instead of a table."),
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="LIST", help="The methods of --compare, comma-separated.")
+        str, typer.Option(metavar="LIST", help="The methods of --compare, separated by commas.")
     ] = "kmeans,agglomerative,dbscan",
     output: Output = "-",
     format: Format = None,

@@ -48,7 +48,7 @@ AttributesOption = Annotated[
     typer.Option(
         "--attributes",
         metavar="LIST",
-        help="Presets (celeba40, paper37, paper10) and attribute names, comma-separated.",
+        help="Presets (celeba40, paper37, paper10) and attribute names, separated by commas.",
     ),
 ]
 

@@ -83,7 +83,7 @@ def fa_train(
     ] = PAPER.augmentation.shear,
     zoom: Annotated[float, typer.Option(metavar="SHARE", help="Augmentation: in and out.")] = PAPER.augmentation.zoom,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")] = True,
-    amp: Annotated[Amp, typer.Option(help="bfloat16 where the hardware has it, never, or always.")] = PAPER.amp,
+    amp: Annotated[Amp, typer.Option(help="bfloat16 on a GPU that has it, never, or always.")] = PAPER.amp,
     valid_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),

@@ -1,0 +1,65 @@
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint64]
+Counts = NDArray[np.int64]
+Report = Callable[[float], object] | None
+
+def simd() -> str: ...
+def pack(
+    rows: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8], threshold: float, threads: int, report: Report
+) -> Codes: ...
+def unpack(codes: Codes, attributes: int, threads: int, report: Report) -> NDArray[np.uint8]: ...
+def distinct(codes: Codes, report: Report) -> tuple[Codes, Counts, NDArray[np.int64], NDArray[np.int64]]: ...
+def silhouette(
+    codes: Codes,
+    counts: Counts,
+    labels: NDArray[np.int32],
+    attributes: int,
+    metric: str,
+    weights: NDArray[np.float64] | None,
+    threads: int,
+    report: Report,
+) -> tuple[float, NDArray[np.float64]]: ...
+def dbscan(
+    codes: Codes, counts: Counts, radius: int, min_samples: int, threads: int, report: Report
+) -> NDArray[np.int32]: ...
+def linkage(
+    codes: Codes,
+    counts: Counts,
+    attributes: int,
+    method: str,
+    values: NDArray[np.float64] | None,
+    threads: int,
+    report: Report,
+) -> NDArray[np.float64]: ...
+def cut(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int32]: ...
+def kmeans_assign(
+    codes: Codes,
+    counts: Counts,
+    centroids: NDArray[np.float64],
+    values: NDArray[np.float64] | None,
+    threads: int,
+    report: Report,
+) -> tuple[NDArray[np.int32], NDArray[np.float64], float]: ...
+def kmeans_update(
+    codes: Codes,
+    counts: Counts,
+    labels: NDArray[np.int32],
+    clusters: int,
+    attributes: int,
+    threads: int,
+    report: Report,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+def kmeans_seed(
+    codes: Codes,
+    counts: Counts,
+    attributes: int,
+    clusters: int,
+    seed: int,
+    values: NDArray[np.float64] | None,
+    threads: int,
+    report: Report,
+) -> NDArray[np.int64]: ...
