@@ -276,12 +276,12 @@ def _numbers(
                 raise TableError(f"line {line}: {where} is {msgspec.json.encode(value).decode()}, not {wanted}")
     wide = np.array(rows, dtype=np.float64 if dtype is np.float32 else np.int64)
     with np.errstate(over="ignore"):
-        values = wide.astype(dtype)
-    lost = ~np.isfinite(values) if dtype is np.float32 else values != wide
+        narrow = wide.astype(dtype)
+    lost = np.isinf(narrow) if dtype is np.float32 else np.not_equal(narrow, wide)
     if lost.any():
         row, position = np.argwhere(lost)[0]
         raise TableError(f"line {lines[row]}: '{column}' has the number {wide[row, position]:g}, which is out of range")
-    return values
+    return narrow
 
 
 def _read_npy(stream: io.BufferedReader) -> Iterator[Table]:

@@ -1,6 +1,8 @@
-"""Clustering: every method against scikit-learn on all rows, counts against repeated rows, and how results are judged."""
+"""Clustering: every method against scikit-learn on all rows, counts against repeated rows, how results are judged."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -47,9 +49,10 @@ def test_points_are_the_distinct_rows_with_counts() -> None:
 # K-Means
 
 
-def test_kmeans_is_within_a_percent_of_scikit_learns_best_of_ten() -> None:
+@pytest.mark.parametrize("engine", ["auto", "sklearn"])
+def test_kmeans_is_within_a_percent_of_scikit_learns_best_of_ten(engine: Literal["auto", "sklearn"]) -> None:
     rows = bits(3000, 20, 2, groups=9)
-    ours = cluster(of_bits(rows), "kmeans", 9, Parameters(redo=10)).figures["inertia"]
+    ours = cluster(of_bits(rows), "kmeans", 9, Parameters(redo=10, engine=engine)).figures["inertia"]
     theirs = reference.KMeans(9, n_init=10, random_state=0).fit(rows.astype(float)).inertia_
     assert ours <= 1.01 * theirs
 
@@ -96,9 +99,10 @@ def test_the_answer_depends_on_the_seed_alone() -> None:
 # The methods of scikit-learn
 
 
+@pytest.mark.parametrize("engine", ["auto", "sklearn"])
 @pytest.mark.parametrize("linkage", ["ward", "complete", "average", "single"])
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine", "l1", "l2"])
-def test_agglomerative_is_scikit_learns(linkage: str, metric: str) -> None:
+def test_agglomerative_is_scikit_learns(linkage: str, metric: str, engine: str) -> None:
     rows = bits(250, 12, 5)
     if linkage == "ward" and metric not in ("euclidean", "l2"):
         with pytest.raises(ValueError, match="ward linkage takes the euclidean metric only"):
@@ -110,7 +114,7 @@ def test_agglomerative_is_scikit_learns(linkage: str, metric: str) -> None:
     # scikit-learn sees what we cluster, in float32, so that the two do not differ by rounding
     points = of_bits(rows, weights)
     theirs = model.fit(points.all_scaled.astype(float)).labels_
-    ours = labels_of(points, "agglomerative", 6, linkage=linkage, metric=metric)
+    ours = labels_of(points, "agglomerative", 6, linkage=linkage, metric=metric, engine=engine)
     assert adjusted_rand_score(theirs, ours) == 1
 
 
@@ -121,6 +125,20 @@ def test_dbscan_is_scikit_learns_on_all_rows(seed: int, eps: float, min_samples:
     theirs = reference.DBSCAN(eps=eps, min_samples=min_samples).fit(rows.astype(float)).labels_
     ours = labels_of(of_bits(rows), "dbscan", eps=eps, min_samples=min_samples)
     assert (renumber(theirs) == ours).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("squared", range(9))
+def test_the_radius_of_dbscan_is_in_the_metric_that_is_named(metric: str, squared: int) -> None:
+    from sklearn.metrics.pairwise import pairwise_distances
+
+    from facetools.clustering.dbscan import hamming_radius
+
+    eps = np.sqrt(squared) if metric == "euclidean" else float(squared)
+    rows = np.tri(10, 9, -1)  # row i has i attributes
+    for near in (np.nextafter(eps, 0), eps, np.nextafter(eps, 9)):
+        expected = int((pairwise_distances(rows[:1], rows, metric=metric)[0] <= near).sum()) - 1
+        assert hamming_radius(near, metric, 9) == expected
 
 
 def test_dbscan_takes_weights_and_metrics() -> None:

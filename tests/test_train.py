@@ -97,7 +97,7 @@ def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None
     from dataclasses import replace
 
     train(RECIPE, ("left", "right"), faces, faces, tmp_path, device=CPU)
-    with pytest.raises(CheckpointError, match="learning_rate None, not 0.1"):
+    with pytest.raises(CheckpointError, match=r"learning_rate None, not 0\.1"):
         train(replace(RECIPE, learning_rate=0.1), ("left", "right"), faces, faces, tmp_path, device=CPU, resume=True)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from facetools.clustering.method import Parameters
+from facetools import codes
+from facetools.clustering.method import METRIC_ALIASES, Parameters
 from facetools.clustering.points import Points
 
 
 class DBSCAN:
+    """By the compiled core where distances are Hamming distances: unweighted bits, euclidean or manhattan; else
+    scikit-learn's."""
+
     takes_k = False
     uses = ("metric", "eps", "min_samples")
 
@@ -17,10 +23,22 @@ class DBSCAN:
         self._parameters = parameters
 
     def labels(self, k: int | None) -> np.ndarray:
+        points, parameters = self._points, self._parameters
+        metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
+        unweighted_bits = points.packed is not None and bool((points.weights == 1).all())
+        if parameters.engine == "auto" and unweighted_bits and metric in ("euclidean", "manhattan"):
+            assert points.packed is not None
+            radius = hamming_radius(parameters.eps, metric, points.rows.shape[1])
+            return codes.dbscan(points.packed, points.counts, radius, parameters.min_samples, threads=parameters.jobs)
         from sklearn.cluster import DBSCAN as Reference
 
-        parameters = self._parameters
         method = Reference(
             eps=parameters.eps, min_samples=parameters.min_samples, metric=parameters.metric, n_jobs=parameters.jobs
         )
-        return method.fit(self._points.scaled, sample_weight=self._points.counts).labels_
+        return method.fit(points.scaled, sample_weight=points.counts).labels_
+
+
+def hamming_radius(eps: float, metric: str, attributes: int) -> int:
+    """The largest number of differing attributes, of `attributes`, whose distance is at most `eps`."""
+    distance = math.sqrt if metric == "euclidean" else float
+    return max(differing for differing in range(attributes + 1) if distance(differing) <= eps)

@@ -1,15 +1,17 @@
 """K-Means (Lloyd 1982) on distinct rows with counts: the paper's method of choice.
 
-FAISS finds the nearest centroid of each distinct row, on a GPU where there is one; the centroids are double sums over
-all faces. A row with count w weighs as w equal rows in seeding, centroids and objective.
+A row with count w weighs as w equal rows in seeding, centroids and objective. Of bits, the compiled core finds the
+nearest centroids in double and takes the means from integer sums. Of other values, and on a GPU, FAISS finds the
+nearest centroids; the means are double sums.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from facetools import codes
 from facetools.clustering.method import Parameters
 from facetools.clustering.points import Points, cluster_sums, inertia
 
@@ -23,34 +25,107 @@ class KMeans:
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._points = points
         self._parameters = parameters
-        self._search = _Search(points.scaled, parameters)
+        gpu = _gpu(parameters.device)
+        on_core = points.packed is not None and gpu is None and parameters.engine == "auto"
+        self._rows: _Rows = _Bits(points, parameters.jobs) if on_core else _Values(points, parameters.jobs, gpu)
 
     def labels(self, k: int | None) -> np.ndarray:
         assert k is not None
         if not 1 <= k <= len(self._points.counts):
             raise ValueError(f"k is {k}; it must be from 1 to {len(self._points.counts)}, the number of distinct rows")
-        starts = (self._once(k, np.random.default_rng([self._parameters.seed, k, start])) for start in self._starts())
+        starts = (self._once(k, [self._parameters.seed, k, start]) for start in range(self._parameters.redo))
         return min(starts, key=lambda labels: inertia(self._points, labels))
 
-    def _starts(self) -> range:
-        return range(self._parameters.redo)
-
-    def _once(self, k: int, rng: np.random.Generator) -> np.ndarray:
-        scaled, counts = self._points.scaled, self._points.counts
-        centroids = seed(scaled, counts, k, rng)
-        labels = np.full(len(counts), -1)
+    def _once(self, k: int, seed: list[int]) -> np.ndarray:
+        centroids = self._rows.seed(k, np.random.default_rng(seed))
+        labels = np.full(len(self._points.counts), -1)
         for _ in range(MAX_ITERATIONS):
-            before, (labels, distances) = labels, self._search.nearest(centroids)
+            before, (labels, distances) = labels, self._rows.nearest(centroids)
             _fill_empty(labels, distances, k)
             if np.array_equal(before, labels):
                 break
-            sums, sizes = cluster_sums(scaled, counts, labels, k)
-            centroids = (sums / sizes[:, None]).astype(np.float32)
+            centroids = self._rows.means(labels, k)
         return labels
 
 
+class _Rows(Protocol):
+    """Distinct rows and what K-Means asks of them; centroids are (k, a)."""
+
+    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        """First centroids, by greedy k-means++."""
+
+    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest centroid of each row, int (d,), and its squared distance (d,)."""
+
+    def means(self, labels: np.ndarray, k: int) -> np.ndarray:
+        """The mean of the faces of each cluster."""
+
+
+class _Bits:
+    """Rows of bits: all in the core, exact in the bits; centroids are unweighted."""
+
+    def __init__(self, points: Points, jobs: int) -> None:
+        assert points.packed is not None
+        self._codes, self._counts = points.packed, points.counts
+        self._bits, self._weights, self._jobs = points.rows, points.weights, jobs
+
+    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        chosen = codes.kmeans_seed(
+            self._codes,
+            self._counts,
+            k,
+            int(rng.integers(2**63)),
+            attributes=len(self._weights),
+            weights=self._weights,
+            threads=self._jobs,
+        )
+        return self._bits[chosen].astype(np.float64)
+
+    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels, distances, _ = codes.kmeans_assign(
+            self._codes, self._counts, centroids, weights=self._weights, threads=self._jobs
+        )
+        return labels, distances
+
+    def means(self, labels: np.ndarray, k: int) -> np.ndarray:
+        labels = labels.astype(np.int32, copy=False)
+        attributes = len(self._weights)
+        sums, sizes = codes.kmeans_update(
+            self._codes, self._counts, labels, k, attributes=attributes, threads=self._jobs
+        )
+        return sums / sizes[:, None]
+
+
+class _Values:
+    """Rows of any values: FAISS finds the nearest centroids, on a GPU where there is one; centroids are weighted."""
+
+    def __init__(self, points: Points, jobs: int, gpu: int | None) -> None:
+        import faiss
+
+        self._faiss: Any = faiss
+        self._scaled, self._counts = np.ascontiguousarray(points.scaled), points.counts
+        self._gpu = gpu
+        self._resources = None if gpu is None else faiss.StandardGpuResources()
+        faiss.omp_set_num_threads(jobs)
+
+    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        return seed(self._scaled, self._counts, k, rng)
+
+    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        index = self._faiss.IndexFlatL2(centroids.shape[1])
+        if self._resources is not None:
+            index = self._faiss.index_cpu_to_gpu(self._resources, self._gpu, index)
+        index.add(np.ascontiguousarray(centroids, np.float32))
+        distances, labels = index.search(self._scaled, 1)
+        return labels[:, 0], distances[:, 0]
+
+    def means(self, labels: np.ndarray, k: int) -> np.ndarray:
+        sums, sizes = cluster_sums(self._scaled, self._counts, labels, k)
+        return sums / sizes[:, None]
+
+
 def seed(rows: np.ndarray, counts: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """k rows as first centroids, float32 (k, a), by greedy k-means++ (Arthur and Vassilvitskii 2006): each is the best
+    """k rows as first centroids, float32 (k, a), by greedy k-means++ (Arthur and Vassilvitskii 2007): each is the best
     of 2 + log k rows drawn with probability proportional to count x squared distance to the nearest one so far."""
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
 
@@ -97,28 +172,15 @@ def _fill_empty(labels: np.ndarray, distances: np.ndarray, k: int) -> None:
         labels[row] = cluster
 
 
-class _Search:
-    """Nearest centroids by FAISS, exact."""
+def _gpu(device: str) -> int | None:
+    """The number of the GPU that FAISS is to use, None for none; a ValueError where one is asked for and not there."""
+    if device == "cpu":
+        return None
+    import faiss
 
-    def __init__(self, rows: np.ndarray, parameters: Parameters) -> None:
-        import faiss
-
-        self._faiss: Any = faiss
-        self._rows = np.ascontiguousarray(rows)
-        self._gpu = None
-        faiss.omp_set_num_threads(parameters.jobs)
-        wanted = parameters.device
-        if wanted != "cpu" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
-            self._gpu = faiss.StandardGpuResources()
-            self._number = int(wanted.partition(":")[2] or 0)
-        elif wanted not in ("auto", "cpu"):
-            raise ValueError(f"there is no device {wanted} that FAISS can use here")
-
-    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest of `centroids` (k, a) to each row, int64 (d,), and its squared distance, float32 (d,)."""
-        index = self._faiss.IndexFlatL2(centroids.shape[1])
-        if self._gpu is not None:
-            index = self._faiss.index_cpu_to_gpu(self._gpu, self._number, index)
-        index.add(centroids)
-        distances, labels = index.search(self._rows, 1)
-        return labels[:, 0], distances[:, 0]
+    number = int(device.partition(":")[2] or 0)
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > number:
+        return number
+    if device == "auto":
+        return None
+    raise ValueError(f"there is no device {device} that FAISS can use here")

@@ -12,6 +12,7 @@ from facetools.clustering.points import Points
 
 Linkage = Literal["ward", "complete", "average", "single"]
 Metric = Literal["euclidean", "manhattan", "cosine", "l1", "l2"]
+Engine = Literal["auto", "sklearn"]
 METRIC_ALIASES = {"l1": "manhattan", "l2": "euclidean"}
 
 
@@ -21,7 +22,7 @@ class Parameters:
 
     `redo` how often K-Means starts anew; `linkage`, `metric` of agglomerative clustering (metric of DBSCAN and OPTICS
     too); `eps` radius, `min_samples` faces, of DBSCAN and OPTICS; `threshold` radius of BIRCH's subclusters;
-    `seed`, `device` and `jobs` as everywhere.
+    `engine` "sklearn" leaves the compiled core out; `seed`, `device` and `jobs` as everywhere.
     """
 
     redo: int = 4
@@ -30,6 +31,7 @@ class Parameters:
     eps: float = 0.5
     min_samples: int = 5
     threshold: float = 0.5
+    engine: Engine = "auto"
     seed: int = 0
     device: str = "auto"
     jobs: int = 1

@@ -64,6 +64,10 @@ def fa_cluster(
     min_samples: Annotated[
         int, typer.Option(metavar="N", help="DBSCAN, OPTICS: faces that make a neighbourhood dense.")
     ] = 5,
+    engine: Annotated[
+        Literal["auto", "sklearn"],
+        typer.Option(help="sklearn leaves the compiled core out, for comparison; FAISS then does all of K-Means."),
+    ] = "auto",
     birch_threshold: Annotated[float, typer.Option(metavar="X", help="BIRCH: the radius of a subcluster.")] = 0.5,
     redo: Annotated[int, typer.Option(metavar="N", help="K-Means: how often to start anew; the best is kept.")] = 4,
     summary: Annotated[
@@ -102,7 +106,7 @@ def fa_cluster(
         raise typer.BadParameter(f"'{unknown[0]}' is no method; there are {', '.join(METHODS)}", param_hint="--methods")
     try:
         parameters = Parameters(
-            redo, linkage, metric, eps, min_samples, birch_threshold, job.seed, job.device, job.jobs
+            redo, linkage, metric, eps, min_samples, birch_threshold, engine, job.seed, job.device, job.jobs
         )
         for name in chosen_methods if ks is not None else [method]:
             check(parameters, name)
