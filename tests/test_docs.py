@@ -61,6 +61,21 @@ def test_the_manual_page_is_made_from_the_help(command: str) -> None:
         assert " ".join(words(example)) in page
 
 
+@pytest.mark.parametrize("name", ["facetools.bash", "_facetools", "facetools.fish"])
+def test_the_completions_are_made_from_the_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "man"))
+    make = importlib.import_module("make")
+    assert (ROOT / "bin" / "completions" / name).read_text() == make.COMPLETIONS[name]()
+
+
+def test_bash_completes_options_and_their_values() -> None:
+    script = f"""source {ROOT}/bin/completions/facetools.bash
+        COMP_WORDS=(fa-cluster --method d) COMP_CWORD=2; _facetools fa-cluster; echo "${{COMPREPLY[@]}}"
+        COMP_WORDS=(fa-cluster --li) COMP_CWORD=1; _facetools fa-cluster; echo "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["dbscan", "--linkage"]
+
+
 def test_every_parameter_has_a_help_text() -> None:
     for command in COMMANDS:
         module = importlib.import_module(f"facetools.commands.{command.removeprefix('fa-')}")
