@@ -242,8 +242,8 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
         shared["jobs"] = shared["jobs"] or _usable_cpus()
         values.pop("version")
         job = Job(name, **shared)
-        _redirect_stdout()
         try:
+            _redirect_stdout()
             body(job, **values)
             sys.stdout.flush()
             job.end()
