@@ -6,9 +6,10 @@
 
 PYTHON ?= python3
 VENV := .venv/bin
-INSTALLED := .venv/installed
+# An editable install knows the modules that were there when it was made, so it is made again when one comes or goes.
+MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py))
+INSTALLED := .venv/installed-$(firstword $(shell echo $(MODULES) | cksum))
 CORE := CMakeLists.txt $(wildcard facetools/core/*)
-COMMANDS := augment train predict cluster eigenface report
 
 .PHONY: all demo test lint man clean
 
