@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetools import figures, metrics, report
+from facetools import metrics, report
 from facetools.attributes import PAPER37, PUBLISHED
+from facetools.report import as_figures, as_html, as_text, save_figure
+from facetools.report.style import encode
+from facetools.report.text import COLUMNS
+from facetools.report.words import share as share_in_words
 from facetools.table import Attributes, Table, encode_paths
 
 SECTIONS = ("frequencies", "accuracy", "clusters", "comparison", "training", "about")
@@ -125,7 +129,7 @@ def full(**changes: object) -> report.Report:
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return full().html()
+    return as_html(full())
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +166,8 @@ def test_every_picture_decodes_and_has_an_alternative(page: Page) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(html: str) -> None:
-    assert full().html() == html
-    assert full(seed=1).html() != html
+    assert as_html(full()) == html
+    assert as_html(full(seed=1)) != html
 
 
 @pytest.mark.parametrize(
@@ -180,9 +184,9 @@ def test_the_same_input_gives_the_same_bytes(html: str) -> None:
 def test_sections_of_the_table(columns: tuple[str, ...], sections: tuple[str, ...]) -> None:
     whole = faces()
     made = report.build(Table(**{column: getattr(whole, column) for column in columns}))
-    assert [name for name in Page(made.html()).all("id") if name in SECTIONS] == list(sections)
+    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == list(sections)
     headings = {"frequencies": "\nAttribute freq", "accuracy": "\nAccuracy by", "clusters": "\nClusters\n"}
-    assert [name for name, heading in headings.items() if heading in made.text()] == list(sections)
+    assert [name for name, heading in headings.items() if heading in as_text(made)] == list(sections)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +199,9 @@ def test_sections_of_the_table(columns: tuple[str, ...], sections: tuple[str, ..
 )
 def test_sections_of_the_other_inputs(argument: dict[str, object], section: str, figure: str | None) -> None:
     made = report.build(Table(), **argument)  # type: ignore[arg-type]
-    assert [name for name in Page(made.html()).all("id") if name in SECTIONS] == [section]
-    assert [name for name, _ in made.figures()] == ([figure] if figure else [])
-    assert [name for name, _ in report.build(Table()).figures()] == []
+    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == [section]
+    assert [name for name, _ in as_figures(made)] == ([figure] if figure else [])
+    assert [name for name, _ in as_figures(report.build(Table()))] == []
 
 
 def test_names_and_paths_cannot_become_markup() -> None:
@@ -214,13 +218,13 @@ def test_names_and_paths_cannot_become_markup() -> None:
         provenance={hostile: hostile},
         title=hostile,
     )
-    page = Page(made.html())
+    page = Page(as_html(made))
     assert [tag for tag, _ in page.elements].count("script") == 1
     assert hostile in page.all("alt")
     assert hostile.replace("_", " ") in {row[0] for row in page.rows if row}
-    for _, figure in made.figures():
-        figures.encode(figure, "svg")
-        figures.encode(figure, "png")
+    for _, figure in as_figures(made):
+        encode(figure, "svg")
+        encode(figure, "png")
 
 
 # Numbers
@@ -248,7 +252,7 @@ def test_published_means_are_over_the_attributes_that_both_have() -> None:
     assert accuracy is not None
     assert accuracy.in_table1.sum() == 2
     assert accuracy.published_mean("paper") == (98 + 88) / 2
-    html = report.build(faces(names=("Attractive", "Male", "Young"))).html()
+    html = as_html(report.build(faces(names=("Attractive", "Male", "Young"))))
     assert [row[0] for row in Page(html).rows if row and row[0].startswith("Mean")] == [
         "Mean of 3", "Mean of 2 in table 1",
     ]  # fmt: skip
@@ -289,7 +293,7 @@ def test_many_clusters_show_the_largest_and_count_the_rest() -> None:
     )
     assert [one.number for one in made.clusters] == [199, 198, 197]
     assert made.cluster_count == 200 and made.hidden_faces == len(cluster) - 200 - 199 - 198
-    for words in (made.html(), made.text()):
+    for words in (as_html(made), as_text(made)):
         assert "The 3 largest of 200 clusters are shown" in words.replace("\n", " ")
 
 
@@ -315,7 +319,7 @@ def test_pictures_are_asked_for_once_and_unreadable_ones_are_told() -> None:
     made = report.build(faces(), thumbnails=counted)
     assert len(calls) == 1 and len(calls[0]) == 24 * 5
     assert 0 < sum(len(cluster.pictures) for cluster in made.shown) < len(calls[0])
-    assert re.search(r"\d more could not be read", made.html())
+    assert re.search(r"\d more could not be read", as_html(made))
     with pytest.raises(ValueError, match="0 pictures came for 120 paths"):
         report.build(faces(), thumbnails=lambda paths: [])
 
@@ -348,7 +352,7 @@ def test_series_of_the_comparison() -> None:
 
 def test_a_comparison_without_any_silhouette_has_no_figure() -> None:
     made = report.build(Table(), comparison=[{"method": "kmeans", "k": 2, "clusters": 2, "silhouette": None}])
-    assert made.series == [] and "<svg" not in made.html() and "kmeans" in made.text()
+    assert made.series == [] and "<svg" not in as_html(made) and "kmeans" in as_text(made)
 
 
 def test_a_history_with_gaps() -> None:
@@ -356,12 +360,12 @@ def test_a_history_with_gaps() -> None:
         Table(), history=[{"epoch": 1, "loss": -0.5}, {"epoch": 2, "loss": None, "valid_accuracy": 0.9}]
     )
     assert set(made.curves) == {"loss", "accuracy"}
-    assert "best validation accuracy 90.00% after epoch 2" in made.text()
-    Page(made.html())
+    assert "best validation accuracy 90.00% after epoch 2" in as_text(made)
+    Page(as_html(made))
 
 
 def test_shares_never_look_like_none_or_all_when_they_are_not() -> None:
-    assert [report._share(share) for share in (0, 0.001, 0.2, 0.999, 1)] == ["0%", "<1%", "20%", ">99%", "100%"]
+    assert [share_in_words(share) for share in (0, 0.001, 0.2, 0.999, 1)] == ["0%", "<1%", "20%", ">99%", "100%"]
 
 
 # Text
@@ -369,9 +373,9 @@ def test_shares_never_look_like_none_or_all_when_they_are_not() -> None:
 
 def test_text_fits_a_terminal_and_says_the_same() -> None:
     made = full()
-    text = made.text()
-    assert max(map(len, text.splitlines())) <= report.TEXT_COLUMNS
-    assert text == full().text() and text.endswith("\n") and "\u202f" not in text
+    text = as_text(made)
+    assert max(map(len, text.splitlines())) <= COLUMNS
+    assert text == as_text(full()) and text.endswith("\n") and "\u202f" not in text
     for words in ("Cluster 0: ", "Noise: ", "prominent", "noisy", "dbscan", "0.8700", "facetools 1.2.3", "Mean of 37"):
         assert words in text
     share = made.overall[0]
@@ -381,9 +385,9 @@ def test_text_fits_a_terminal_and_says_the_same() -> None:
 
 def test_text_cannot_steer_a_terminal() -> None:
     paths = encode_paths(["\x1b[2Jcleared\n.jpg", "x" * 300])
-    text = report.build(Table(paths=paths, cluster=np.zeros(2, np.int32)), title="\x07bell").text()
+    text = as_text(report.build(Table(paths=paths, cluster=np.zeros(2, np.int32)), title="\x07bell"))
     assert all(line.isprintable() for line in text.splitlines())
-    assert max(map(len, text.splitlines())) <= report.TEXT_COLUMNS
+    assert max(map(len, text.splitlines())) <= COLUMNS
 
 
 # Figures
@@ -396,9 +400,9 @@ def test_figures_are_written_alike_each_time(tmp_path: Path) -> None:
         made = report.build(
             table, thumbnails=thumbnails, eigenfaces={0: eigenface()}, comparison=comparison(), history=history()
         )
-        for name, figure in made.figures():
-            figures.save_figure(figure, tmp_path / f"{name}.{once}.svg")
-            figures.save_figure(figure, tmp_path / f"{name}.{once}.png")
+        for name, figure in as_figures(made):
+            save_figure(figure, tmp_path / f"{name}.{once}.svg")
+            save_figure(figure, tmp_path / f"{name}.{once}.png")
             names.append(name)
     assert names[: len(names) // 2] == [
         "figure1-frequencies", "table1-accuracy", "misprediction-ratio", "clusters",
@@ -412,7 +416,7 @@ def test_figures_are_written_alike_each_time(tmp_path: Path) -> None:
         with Image.open(tmp_path / f"{name}.a.png") as image:
             assert image.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
     with pytest.raises(ValueError, match=r"\.svg or \.png"):
-        figures.save_figure(figure, tmp_path / "figure.pdf")
+        save_figure(figure, tmp_path / "figure.pdf")
 
 
 def test_many_faces_and_clusters_make_a_small_page() -> None:
@@ -421,4 +425,4 @@ def test_many_faces_and_clusters_make_a_small_page() -> None:
     cluster = generator.integers(-1, 3000, len(scores)).astype(np.int32)
     made = report.build(Table(scores=Attributes(PAPER37, scores), cluster=cluster))
     assert made.cluster_count == 3000 and len(made.clusters) == 50
-    assert len(made.html()) < 1_000_000
+    assert len(as_html(made)) < 1_000_000

@@ -61,8 +61,7 @@ def fa_report(
       fa-predict celeba/ -m run/best.pt --labels celeba/ | fa-report --format text | less
     """
     from facetools import files, table
-    from facetools.figures import save_figure
-    from facetools.report import build
+    from facetools.report import as_figures, as_html, as_text, build, save_figure
 
     listed, _ = table.read(source)
     if labels is not None:
@@ -92,11 +91,11 @@ def fa_report(
     )
     if figures is not None:
         folder = files.make_folder(figures)
-        for name, figure in report.figures():
+        for name, figure in as_figures(report):
             for suffix in (".svg", ".png"):
                 save_figure(figure, folder / f"{name}{suffix}")
     with table.open_output(output) as stream:
-        stream.write((report.html() if format == "html" else report.text()).encode())
+        stream.write((as_html(report) if format == "html" else as_text(report)).encode())
     job.done(f"a report on {len(listed):,} faces")
 
 
