@@ -168,10 +168,12 @@ def train(
                 save("last.pt")
                 raise Interrupted
         progress.loss_sum += losses.flush()
+        if not progress.images:
+            raise ValueError("none of the images to train on could be read")
         seconds = time.perf_counter() - started
         record = {
             "epoch": progress.epoch + 1,
-            "loss": progress.loss_sum / max(progress.images, 1),
+            "loss": progress.loss_sum / progress.images,
             "learning_rate": optimizer.param_groups[0]["lr"],
             **_validate(model, loss_of, validation, validation_pixels, recipe.batch, device, bfloat16),
             "images_per_second": round((progress.images - seen_before) / seconds, 1),

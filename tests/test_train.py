@@ -127,6 +127,14 @@ def test_images_that_fail_are_told_once_and_left_out(faces: Examples, tmp_path: 
     assert [path for path, _ in told] == [faces.paths[5]] * 2  # once for training, once for validation
 
 
+def test_no_readable_image_is_a_failure(faces: Examples, tmp_path: Path) -> None:
+    for path in faces.paths:
+        Path(path).write_bytes(b"not an image")
+    with pytest.raises(ValueError, match="none of the images"):
+        train(RECIPE, ("left", "right"), faces, faces, tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
 def test_split_is_a_partition() -> None:
     examples = Examples([str(number) for number in range(50)], np.arange(100, dtype=np.uint8).reshape(50, 2))
     rest, held_out = split(examples, 0.2, seed=1)
