@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from facetools.clustering import METHODS, Parameters, cluster, compare, silhouette
 from facetools.clustering.method import MemoryLimitError, require_memory
-from facetools.clustering.points import Points, inertia, of_bits, of_codes, of_scores, of_values, renumber
+from facetools.clustering.points import Points, inertia, of_bits, of_codes, of_values, renumber
 from facetools.codes import pack
 
 
@@ -43,7 +43,6 @@ def test_points_are_the_distinct_rows_with_counts() -> None:
     assert (points.rows == rows[points.first]).all()
     packed = of_codes(pack(rows), 9)
     assert (packed.rows == points.rows).all()
-    assert (of_scores(rows * np.float32(0.4) + np.float32(0.3), 0.5).rows == points.rows).all()
 
 
 # K-Means

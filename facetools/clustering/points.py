@@ -53,11 +53,6 @@ def of_bits(bits: np.ndarray, weights: np.ndarray | None = None) -> Points:
     return of_codes(codes.pack(bits), bits.shape[1], weights)
 
 
-def of_scores(scores: np.ndarray, threshold: float, weights: np.ndarray | None = None) -> Points:
-    """Points of the attributes whose score, float32 (n, a), is at least `threshold`."""
-    return of_codes(codes.pack(scores, threshold), scores.shape[1], weights)
-
-
 def of_codes(packed: np.ndarray, attributes: int, weights: np.ndarray | None = None) -> Points:
     """Points of packed codes, uint64 (n, words), bit j of word w being attribute 64 w + j."""
     found = codes.distinct(packed)

@@ -20,7 +20,6 @@ import typer
 from facetools import __version__
 
 FAILED = 1
-WRONG_USAGE = 2
 LEFT_OUT = 3
 RESUME = 75
 INTERRUPTED = 130
