@@ -95,6 +95,16 @@ def warp(images: Tensor, warps: np.ndarray) -> Tensor:
     return warped.contiguous(memory_format=torch.channels_last) if channels_last else warped
 
 
+def mixup(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Each of `images` (n, ...) and its `labels` (n, a), float, blended with another's by one share of the batch from
+    Beta(alpha, alpha): mixup (Zhang et al. 2018)."""
+    import torch
+
+    share = float(rng.beta(alpha, alpha))
+    others = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+    return images.lerp(images[others], share), labels.lerp(labels[others], share)
+
+
 def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:
     """`count` warped copies of one image, uint8 (height, width, 3), as uint8 (count, height, width, 3), and their
     parameters. Computed in the calling thread alone, so that whole images can be shared out among threads."""

@@ -35,13 +35,16 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What it takes to build the network: `image_size` is (height, width) in pixels."""
+    """What it takes to build the network and to ask it: `image_size` is (height, width) in pixels, `first_stride` that
+    of the backbone's first convolution; `flip_average` scores a face by it and its mirror image."""
 
     attributes: tuple[str, ...]
     backbone: str = "mobilenet_v2"
     head: int = 1536
     dropout: float = 0.3
     image_size: tuple[int, int] = (224, 224)
+    first_stride: int = 2
+    flip_average: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON and checkpoints."""
@@ -55,6 +58,8 @@ class AttributeNet(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone or build_backbone(config.backbone)
+        if config.first_stride == 1:
+            next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d)).stride = (1, 1)
         self.head = nn.Sequential(
             nn.Linear(_feature_count(self.backbone, config), config.head),
             nn.ReLU(inplace=True),

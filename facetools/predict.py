@@ -35,5 +35,7 @@ def predict(
 def scores(model: AttributeNet, pixels: torch.Tensor, bfloat16: bool) -> np.ndarray:
     """The scores of `pixels` (n, 3, height, width), 0 to 255, by a model in eval mode on their device."""
     with torch.inference_mode(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = model(pixels)
-    return torch.sigmoid(logits.float()).cpu().numpy()
+        logits = model(pixels).float()
+        if model.config.flip_average:
+            logits = (logits + model(pixels.flip(3)).float()) / 2
+    return torch.sigmoid(logits).cpu().numpy()

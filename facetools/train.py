@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
-from facetools import augment, files, images, memory, metrics
+from facetools import augment, files, images, memory, metrics, thresholds
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
@@ -35,6 +36,7 @@ from facetools.predict import scores
 from facetools.recipes import NO_AUGMENTATION, Recipe
 
 T = TypeVar("T")
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Interrupted(Exception):
@@ -111,25 +113,42 @@ def train(
         _check_same(last, checkpoint["settings"], settings)
         progress = Progress(**checkpoint["progress"])
     else:
-        config = ModelConfig(attributes, recipe.backbone, recipe.head, recipe.dropout, recipe.image_size)
+        config = ModelConfig(
+            attributes,
+            recipe.backbone,
+            recipe.head,
+            recipe.dropout,
+            recipe.image_size,
+            recipe.stride,
+            recipe.flip_average,
+        )
         model = AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
         checkpoint = None
         progress = Progress(0, 0, 0.0, 0, -math.inf, [])
         files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, recipe)
+    average = _average(model, recipe.averaging)
+    judged = model if average is None else cast(AttributeNet, average.module)
     if checkpoint is not None:
         optimizer.load_state_dict(checkpoint["optimizer"])
+        if average is not None:
+            average.load_state_dict(checkpoint["average"])
+    about = {"settings": settings, "made_by": made_by or {}}
 
-    def save(name: str) -> None:
-        state = {"settings": settings, "progress": progress.__dict__, "made_by": made_by or {}}
-        if name == "last.pt":
-            state["optimizer"] = optimizer.state_dict()
-        save_checkpoint(run / name, model, **state)
+    def save_last() -> None:
+        state = {"optimizer": optimizer.state_dict(), "progress": progress.__dict__}
+        if average is not None:
+            state["average"] = average.state_dict()
+        save_checkpoint(run / "last.pt", model, **about, **state)
+
+    def save_best(truth: np.ndarray, predicted: np.ndarray) -> None:
+        chosen = {aim: thresholds.choose(truth, predicted, aim).tolist() for aim in thresholds.AIMS}
+        save_checkpoint(run / "best.pt", judged, **about, progress=progress.__dict__, thresholds=chosen)
 
     if recipe.epochs == 0:
-        save("last.pt")
-        save("best.pt")
+        save_last()
+        save_best(*[np.zeros((0, len(attributes)))] * 2)
         return
     # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
     bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and device.type == "cuda" and has_bfloat16(device))
@@ -151,31 +170,37 @@ def train(
                 group["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
             if len(rows) > 1:  # batch normalisation has no variance of one
                 torch.manual_seed(_step_seed(seed, progress))
-                pixels = _augmented(images_of_step, recipe, device, np.random.default_rng([seed, 1, step]))
+                rng = np.random.default_rng([seed, 1, step])
+                pixels = _augmented(images_of_step, recipe, device, rng)
                 labels = torch.from_numpy(training.labels[rows]).to(device, torch.float32)
+                if recipe.mixup:
+                    pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                     logits = model(pixels)
                 loss = loss_of(logits.float(), labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
+                if average is not None:
+                    average.update_parameters(model)
                 progress.loss_sum += losses.add(loss.detach() * len(rows), step)
                 progress.images += len(rows)
             progress.step += 1
             on_step(len(rows))
             if interrupted():
                 progress.loss_sum += losses.flush()
-                save("last.pt")
+                save_last()
                 raise Interrupted
         progress.loss_sum += losses.flush()
         if not progress.images:
             raise ValueError("none of the images to train on could be read")
         seconds = time.perf_counter() - started
+        truth, predicted = _predicted(judged, validation, validation_pixels, recipe.batch, device, bfloat16)
         record = {
             "epoch": progress.epoch + 1,
             "loss": progress.loss_sum / progress.images,
             "learning_rate": optimizer.param_groups[0]["lr"],
-            **_validate(model, loss_of, validation, validation_pixels, recipe.batch, device, bfloat16),
+            **_measures(truth, predicted, loss_of),
             "images_per_second": round((progress.images - seen_before) / seconds, 1),
         }
         progress.history.append(record)
@@ -183,9 +208,9 @@ def train(
         accuracy = record.get("valid_accuracy", math.inf)
         is_best, progress.best = accuracy >= progress.best, max(accuracy, progress.best)
         if is_best:
-            save("best.pt")
+            save_best(truth, predicted)
         files.write(run / "history.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in progress.history))
-        save("last.pt")
+        save_last()
         on_epoch(record)
 
 
@@ -228,6 +253,22 @@ def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
 
 
+def _average(model: AttributeNet, decay: float) -> AveragedModel | None:
+    """The moving average of a network, its batch statistics included, that its `update_parameters` keeps."""
+    if not decay:
+        return None
+
+    def blend(averaged: _Tensors, current: _Tensors, steps: Tensor | int) -> None:
+        # At first over fewer steps, so that the random start is soon forgotten.
+        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, share)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
+
+
 def _rate_factor(schedule: str, done: float) -> float:
     """What the learning rate is multiplied by when the share `done` of all steps lies behind."""
     if schedule == "constant":
@@ -248,33 +289,36 @@ def _augmented(batch: np.ndarray, recipe: Recipe, device: torch.device, rng: np.
     return augment.warp(pixels, augment.matrices(draws, *recipe.image_size))
 
 
-def _validate(
-    model: AttributeNet,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    validation: Examples,
-    pixels_of: _Pixels,
-    batch: int,
-    device: torch.device,
-    bfloat16: bool,
-) -> dict[str, float]:
-    """The loss, accuracy and balanced accuracy on `validation`; nothing where it is empty."""
+def _predicted(
+    model: AttributeNet, examples: Examples, pixels_of: _Pixels, batch: int, device: torch.device, bfloat16: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels and the scores, both (n, a), of those of `examples` that can be decoded."""
     model.eval()
     kept: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
-    starts = range(0, len(validation), batch)
-    for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(validation)))) for s in starts):
+    starts = range(0, len(examples), batch)
+    for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
         if len(rows):
             kept.append(rows)
             predicted.append(scores(model, to_pixels(pixels, device), bfloat16))
     if not kept:
+        return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
+    return examples.labels[np.concatenate(kept)], np.concatenate(predicted)
+
+
+def _measures(
+    labels: np.ndarray, predicted: np.ndarray, loss_of: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, float]:
+    """The loss and the means of the measures of validation faces; nothing where there are none."""
+    if not len(labels):
         return {}
-    labels, all_scores = validation.labels[np.concatenate(kept)], np.concatenate(predicted)
-    logits = torch.logit(torch.from_numpy(all_scores).double(), eps=1e-7)
-    mean = metrics.means(labels, all_scores)
+    logits = torch.logit(torch.from_numpy(predicted).double(), eps=1e-7)
+    mean = metrics.means(labels, predicted)
     return {
         "valid_loss": float(loss_of(logits, torch.from_numpy(labels).double())),
         "valid_accuracy": mean["accuracy"],
         "valid_balanced_accuracy": mean["balanced_accuracy"],
+        "valid_average_precision": mean["average_precision"],
     }
 
 

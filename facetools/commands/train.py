@@ -7,7 +7,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ from facetools.commands.common import (
     image_paths,
     made_by,
 )
-from facetools.recipes import NO_AUGMENTATION, PAPER, Amp, Augmentation, Loss, Optimizer, Schedule, image_size
+from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Schedule, image_size
 
 
 @command
@@ -37,53 +37,69 @@ def fa_train(
         ),
     ] = None,
     attributes: AttributesOption = "paper37",
+    recipe: Annotated[
+        Literal["paper", "modern"], typer.Option(help="Where the settings that are not given come from.")
+    ] = "modern",
     epochs: Annotated[
-        int, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
-    ] = PAPER.epochs,
+        int | None, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
+    ] = None,
     size: Annotated[
-        str, typer.Option("--image-size", metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; images are stretched to it.")
-    ] = "224",
-    batch: Annotated[int, typer.Option(metavar="N", help="Images a step.")] = PAPER.batch,
-    loss: Annotated[
-        Loss, typer.Option(help="cosine is the paper's; mse and mae are there to see them fail.")
-    ] = PAPER.loss,
-    optimizer: Annotated[Optimizer, typer.Option(help="How steps are taken.")] = PAPER.optimizer,
+        str | None,
+        typer.Option("--image-size", metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; images are stretched to it."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
+    loss: Annotated[Loss | None, typer.Option(help="mse and mae are there to see them fail.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="How steps are taken.")] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", "--lr", metavar="X", help="By default adadelta 1, adamw 0.001, sgd 0.05."),
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            metavar="X",
+            help="That of the recipe is for its optimizer; else the optimizer's own.",
+        ),
     ] = None,
-    weight_decay: Annotated[float, typer.Option(metavar="X", help="Not on biases and norms.")] = PAPER.weight_decay,
-    schedule: Annotated[Schedule, typer.Option(help="How the learning rate changes.")] = PAPER.schedule,
+    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Not on biases and norms.")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate changes.")] = None,
     backbone: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="NAME", help="A convolutional network of torchvision: resnet50, convnext_tiny, ..."),
-    ] = PAPER.backbone,
+    ] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="imagenet|none|FILE", help="What the backbone starts from; FILE is torchvision's or a checkpoint."
         ),
-    ] = PAPER.weights,
-    head: Annotated[int, typer.Option(metavar="N", help="Neurons of the dense layer.")] = PAPER.head,
-    dropout: Annotated[float, typer.Option(metavar="P", help="Share of connections dropped.")] = PAPER.dropout,
+    ] = None,
+    head: Annotated[int | None, typer.Option(metavar="N", help="Neurons of the dense layer.")] = None,
+    dropout: Annotated[float | None, typer.Option(metavar="P", help="Share of connections dropped.")] = None,
+    first_stride: Annotated[
+        int | None, typer.Option(metavar="1|2", help="Of the backbone's first convolution; 1 suits small images.")
+    ] = None,
     freeze_epochs: Annotated[
-        int, typer.Option(metavar="N", help="Epochs in which the head alone is trained, first.")
-    ] = PAPER.freeze_epochs,
+        int | None, typer.Option(metavar="N", help="Epochs in which the head alone is trained, first.")
+    ] = None,
     augmentation: Annotated[
         bool, typer.Option("--augment/--no-augment", help="Whether training images are augmented.")
     ] = True,
-    rotation: Annotated[
-        float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")
-    ] = PAPER.augmentation.rotation,
-    shift: Annotated[
-        float, typer.Option(metavar="SHARE", help="Augmentation: of each side.")
-    ] = PAPER.augmentation.shift,
-    shear: Annotated[
-        float, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")
-    ] = PAPER.augmentation.shear,
-    zoom: Annotated[float, typer.Option(metavar="SHARE", help="Augmentation: in and out.")] = PAPER.augmentation.zoom,
-    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")] = True,
-    amp: Annotated[Amp, typer.Option(help="bfloat16 on a GPU that has it, never, or always.")] = PAPER.amp,
+    rotation: Annotated[float | None, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = None,
+    shift: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: of each side.")] = None,
+    shear: Annotated[float | None, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = None,
+    zoom: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: in and out.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")
+    ] = None,
+    mixup: Annotated[
+        float | None, typer.Option(metavar="ALPHA", help="Blend pairs of faces by shares from Beta(ALPHA, ALPHA).")
+    ] = None,
+    averaging: Annotated[
+        float | None, typer.Option(metavar="DECAY", help="Keep a moving average of the network; 0 keeps none.")
+    ] = None,
+    flip_average: Annotated[
+        bool | None,
+        typer.Option("--flip-average/--no-flip-average", help="Score faces by them and their mirror images."),
+    ] = None,
+    amp: Annotated[Amp | None, typer.Option(help="bfloat16 on a GPU that has it, never, or always.")] = None,
     valid_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
@@ -109,23 +125,33 @@ def fa_train(
     from facetools.train import Interrupted, train
 
     try:
-        recipe = replace(
-            PAPER,
-            backbone=backbone,
-            head=head,
-            dropout=dropout,
-            weights=weights,
-            image_size=image_size(size),
-            batch=batch,
-            epochs=epochs,
-            freeze_epochs=freeze_epochs,
-            loss=loss,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            augmentation=Augmentation(rotation, shift, shear, zoom, flip) if augmentation else NO_AUGMENTATION,
-            amp=amp,
+        reach = _given(rotation=rotation, shift=shift, shear=shear, zoom=zoom, flip=flip)
+        basis = RECIPES[recipe]
+        if optimizer not in (None, basis.optimizer):
+            basis = replace(basis, learning_rate=None)
+        settings = replace(
+            basis,
+            augmentation=replace(basis.augmentation, **reach) if augmentation else NO_AUGMENTATION,
+            **_given(
+                backbone=backbone,
+                head=head,
+                dropout=dropout,
+                weights=weights,
+                image_size=None if size is None else image_size(size),
+                batch=batch,
+                epochs=epochs,
+                freeze_epochs=freeze_epochs,
+                first_stride=first_stride,
+                loss=loss,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                schedule=schedule,
+                mixup=mixup,
+                averaging=averaging,
+                flip_average=flip_average,
+                amp=amp,
+            ),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -150,9 +176,9 @@ def fa_train(
         job.detail(f"epoch {record['epoch']}: {json.dumps(shown)}")
 
     try:
-        with job.progress("images", epochs * len(training)) as advance:
+        with job.progress("images", settings.epochs * len(training)) as advance:
             train(
-                recipe,
+                settings,
                 names,
                 training,
                 validation,
@@ -172,6 +198,11 @@ def fa_train(
         job.exit_code = RESUME
         return
     job.done(f"{run / 'best.pt'} is written")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """The settings that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _examples(
