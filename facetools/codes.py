@@ -115,6 +115,11 @@ def silhouette(
     return Silhouette(mean, samples)
 
 
+def silhouette_bytes(codes: int, attributes: int) -> int:
+    """The memory that the euclidean silhouette takes for that many distinct codes."""
+    return codes * (attributes // 8 + 80)
+
+
 def dbscan(
     codes: NDArray[np.uint64],
     counts: NDArray[np.int64],
@@ -132,6 +137,11 @@ def dbscan(
     if radius < 0:
         raise ValueError(f"radius: {radius} is negative")
     return _core.dbscan(_codes(codes), _counts(counts), min(radius, 256), min_samples, _threads(threads), progress)
+
+
+def dbscan_bytes(codes: int) -> int:
+    """The memory that dbscan takes for that many distinct codes, at most."""
+    return codes * 64
 
 
 def linkage(

@@ -12,8 +12,8 @@ from sklearn import cluster as reference
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from facetools.clustering import METHODS, Parameters, cluster, compare, silhouette
-from facetools.clustering.method import MemoryLimitError, require_memory
 from facetools.clustering.points import Points, inertia, of_bits, of_codes, of_values, renumber
+from facetools.clustering.watch import MemoryLimitError, require_memory
 from facetools.codes import pack
 
 

@@ -429,7 +429,7 @@ def test_progress_is_a_bar_on_a_terminal_and_never_on_stdout(drawn: Drawn, tmp_p
     os.close(master)
     assert process.returncode == 0
     assert "━".encode() in shown
-    assert b"/160" in shown
+    assert b"of 160" in shown
     assert len(rows(stdout)) == 160
 
 

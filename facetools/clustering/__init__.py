@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from facetools import codes
-from facetools.clustering.method import MemoryLimitError, Method, Parameters, check
+from facetools.clustering.method import Method, Parameters, check
 from facetools.clustering.points import Points, inertia, labelled, renumber
+from facetools.clustering.watch import MemoryLimitError, Watch
 
 __all__ = [
     "METHODS",
@@ -21,6 +22,7 @@ __all__ = [
     "Method",
     "Parameters",
     "Points",
+    "Watch",
     "check",
     "cluster",
     "compare",
@@ -111,7 +113,7 @@ def _judged(
     per_row = len(found) == len(points.counts)
     labels = renumber(found, points.counts if per_row else None)
     clustered = time.perf_counter()
-    score = silhouette(points, labels, parameters.jobs) if judge else None
+    score = silhouette(points, labels, parameters.jobs, parameters.watch) if judge else None
     judged = time.perf_counter()
     faces = labels[points.inverse] if per_row else labels
     used: dict[str, Any] = {"k": k} if method.takes_k else {}
@@ -129,7 +131,7 @@ def _judged(
     return Clustering(faces, figures)
 
 
-def silhouette(points: Points, labels: np.ndarray, jobs: int = 1) -> float | None:
+def silhouette(points: Points, labels: np.ndarray, jobs: int = 1, watch: Watch | None = None) -> float | None:
     """The mean silhouette (Rousseeuw 1987) of the clustered faces, on unweighted attributes, euclidean, exact.
 
     `labels` int32 of the distinct rows (d,) or of all faces (n,); noise is neither scored nor a cluster. None where
@@ -140,9 +142,25 @@ def silhouette(points: Points, labels: np.ndarray, jobs: int = 1) -> float | Non
     if len(clusters) < 2 or len(clusters) == counts[pair_labels >= 0].sum():
         return None
     if points.packed is not None:
-        attributes = points.rows.shape[1]
-        packed = np.ascontiguousarray(points.packed[rows])
-        return codes.silhouette(packed, counts, pair_labels.astype(np.int32), attributes=attributes, threads=jobs).mean
+        packed, attributes = np.ascontiguousarray(points.packed[rows]), points.rows.shape[1]
+
+        def scored(chosen: slice, progress: codes.Progress | None) -> float:
+            return codes.silhouette(
+                packed[chosen],
+                counts[chosen],
+                pair_labels[chosen],
+                attributes=attributes,
+                threads=jobs,
+                progress=progress,
+            ).mean
+
+        what, needed = (
+            f"the silhouette of {len(packed):,} distinct codes",
+            codes.silhouette_bytes(len(packed), attributes),
+        )
+        return (watch or Watch()).run(
+            what, scored, len(packed), sample=65536, power=2, needed=needed, instead="leave out --summary"
+        )
     from sklearn.metrics import silhouette_score
 
     kept = pair_labels >= 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from facetools import codes
-from facetools.clustering.method import METRIC_ALIASES, Parameters, require_memory
+from facetools.clustering.method import METRIC_ALIASES, Parameters
 from facetools.clustering.points import Points
+from facetools.clustering.watch import require_memory
 
 _SCIPY_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "cosine"}
 
@@ -31,7 +32,7 @@ class Agglomerative:
     def __init__(self, points: Points, parameters: Parameters) -> None:
         linkage, metric = parameters.linkage, METRIC_ALIASES.get(parameters.metric, parameters.metric)
         if parameters.engine == "auto" and points.packed is not None and (linkage, metric) in _ON_CORE:
-            self._tree = _core_tree(points, linkage, metric, parameters.jobs)
+            self._tree = _core_tree(points, linkage, metric, parameters)
         else:
             self._tree = _scipy_tree(points, linkage, metric)
 
@@ -43,19 +44,31 @@ class Agglomerative:
         return codes.cut(self._tree, k)
 
 
-def _core_tree(points: Points, linkage: str, metric: str, jobs: int) -> np.ndarray:
-    assert points.packed is not None
-    attributes, weighted = points.rows.shape[1], bool((points.weights != 1).any())
-    needed = codes.linkage_bytes(linkage, len(points.counts), attributes, weighted=weighted)
-    require_memory(needed, f"{linkage} linkage of {len(points.counts):,} distinct codes", "take --linkage ward")
-    return codes.linkage(
-        points.packed,
-        points.counts,
-        linkage,
-        attributes=attributes,
-        metric=metric,
-        weights=points.weights if weighted else None,
-        threads=jobs,
+def _core_tree(points: Points, linkage: str, metric: str, parameters: Parameters) -> np.ndarray:
+    packed, size, attributes = points.packed, len(points.counts), points.rows.shape[1]
+    assert packed is not None
+    weights = points.weights if (points.weights != 1).any() else None
+
+    def tree(rows: slice, progress: codes.Progress | None) -> np.ndarray:
+        return codes.linkage(
+            packed[rows],
+            points.counts[rows],
+            linkage,
+            attributes=attributes,
+            metric=metric,
+            weights=weights,
+            threads=parameters.jobs,
+            progress=progress,
+        )
+
+    return parameters.watch.run(
+        f"{linkage} linkage of {size:,} distinct codes",
+        tree,
+        size,
+        sample=8192,
+        power=2,
+        needed=codes.linkage_bytes(linkage, size, attributes, weighted=weights is not None),
+        instead="take --linkage ward",
     )
 
 

@@ -27,15 +27,38 @@ class DBSCAN:
         metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
         unweighted_bits = points.packed is not None and bool((points.weights == 1).all())
         if parameters.engine == "auto" and unweighted_bits and metric in ("euclidean", "manhattan"):
-            assert points.packed is not None
-            radius = hamming_radius(parameters.eps, metric, points.rows.shape[1])
-            return codes.dbscan(points.packed, points.counts, radius, parameters.min_samples, threads=parameters.jobs)
+            return _on_core(points, hamming_radius(parameters.eps, metric, points.rows.shape[1]), parameters)
         from sklearn.cluster import DBSCAN as Reference
 
         method = Reference(
             eps=parameters.eps, min_samples=parameters.min_samples, metric=parameters.metric, n_jobs=parameters.jobs
         )
         return method.fit(points.scaled, sample_weight=points.counts).labels_
+
+
+def _on_core(points: Points, radius: int, parameters: Parameters) -> np.ndarray:
+    packed, size = points.packed, len(points.counts)
+    assert packed is not None
+
+    def labels(rows: slice, progress: codes.Progress | None) -> np.ndarray:
+        return codes.dbscan(
+            packed[rows],
+            points.counts[rows],
+            radius,
+            parameters.min_samples,
+            threads=parameters.jobs,
+            progress=progress,
+        )
+
+    return parameters.watch.run(
+        f"DBSCAN of {size:,} distinct codes",
+        labels,
+        size,
+        sample=65536,
+        power=2 if radius > 1 else 1,
+        needed=codes.dbscan_bytes(size),
+        instead="take --method kmeans",
+    )
 
 
 def hamming_radius(eps: float, metric: str, attributes: int) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 
-from facetools import memory
 from facetools.clustering.points import Points
+from facetools.clustering.watch import Watch
 
 Linkage = Literal["ward", "complete", "average", "single"]
 Metric = Literal["euclidean", "manhattan", "cosine", "l1", "l2"]
@@ -22,10 +22,11 @@ class Parameters:
 
     `redo` how often K-Means starts anew; `linkage`, `metric` of agglomerative clustering (metric of DBSCAN and OPTICS
     too); `eps` radius, `min_samples` faces, of DBSCAN and OPTICS; `threshold` radius of BIRCH's subclusters;
-    `engine` "sklearn" leaves the compiled core out; `seed`, `device` and `jobs` as everywhere.
+    `engine` "sklearn" leaves the compiled core out; `seed`, `device` and `jobs` as everywhere; `watch` is told of the
+    core's long work.
     """
 
-    redo: int = 4
+    redo: int = 1
     linkage: Linkage = "ward"
     metric: Metric = "euclidean"
     eps: float = 0.5
@@ -35,6 +36,7 @@ class Parameters:
     seed: int = 0
     device: str = "auto"
     jobs: int = 1
+    watch: Watch = field(default_factory=Watch, compare=False)
 
     def __post_init__(self) -> None:
         if not self.eps > 0:
@@ -64,14 +66,3 @@ class Method(Protocol):
     def labels(self, k: int | None) -> np.ndarray:
         """The cluster, from 0, or -1 for noise, of each distinct row, int (d,), or of each face, int (n,)."""
         ...
-
-
-def require_memory(needed: int, what: str, instead: str) -> None:
-    """Raises a MemoryError, that says what would need how much and what to do instead, where memory will not do."""
-    free = memory.available()
-    if needed > free:
-        raise MemoryLimitError(f"{what} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {instead}")
-
-
-class MemoryLimitError(ValueError):
-    """A method would need more memory than there is; the message names a cheaper one."""

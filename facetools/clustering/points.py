@@ -76,6 +76,12 @@ def inertia(points: Points, labels: np.ndarray) -> float:
     `labels` int (d,) or (n,): of the distinct rows or of all faces; noise (-1) is left out.
     """
     rows, counts, labels = labelled(points, labels)
+    if points.packed is not None:
+        packed, clusters, attributes = points.packed[rows], int(labels.max(initial=0)) + 1, points.rows.shape[1]
+        sums, sizes = codes.kmeans_update(packed, counts, labels, clusters, attributes=attributes)
+        # A bit is its own square.
+        spread = sums - sums.astype(np.float64) ** 2 / np.maximum(sizes, 1)[:, None]
+        return float((spread @ points.weights**2).sum())
     kept = labels >= 0
     scaled = points.scaled[rows[kept]].astype(np.float64)
     counts, labels = counts[kept], labels[kept]

@@ -69,7 +69,7 @@ def fa_cluster(
         typer.Option(help="sklearn leaves the compiled core out, for comparison; FAISS then does all of K-Means."),
     ] = "auto",
     birch_threshold: Annotated[float, typer.Option(metavar="X", help="BIRCH: the radius of a subcluster.")] = 0.5,
-    redo: Annotated[int, typer.Option(metavar="N", help="K-Means: how often to start anew; the best is kept.")] = 4,
+    redo: Annotated[int, typer.Option(metavar="N", help="K-Means: how often to start anew; the best is kept.")] = 1,
     summary: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write what was done and how good it is, as JSON.")
     ] = None,
@@ -97,7 +97,7 @@ def fa_cluster(
     """
 
     from facetools import files, table
-    from facetools.clustering import METHODS, Parameters, check, cluster
+    from facetools.clustering import METHODS, Parameters, Watch, check, cluster
     from facetools.clustering import compare as compare_methods
 
     ks, chosen_methods = _sweep(compare), methods.split(",")
@@ -106,7 +106,17 @@ def fa_cluster(
         raise typer.BadParameter(f"'{unknown[0]}' is no method; there are {', '.join(METHODS)}", param_hint="--methods")
     try:
         parameters = Parameters(
-            redo, linkage, metric, eps, min_samples, birch_threshold, engine, job.seed, job.device, job.jobs
+            redo,
+            linkage,
+            metric,
+            eps,
+            min_samples,
+            birch_threshold,
+            engine,
+            job.seed,
+            job.device,
+            job.jobs,
+            Watch(lambda what, seconds, needed: job.say(_foretold(what, seconds, needed)), job.stage),
         )
         for name in chosen_methods if ks is not None else [method]:
             check(parameters, name)
@@ -153,6 +163,12 @@ def fa_cluster(
     figures = clustering.figures
     noise = f", {figures['noise']:,} noise" if figures["noise"] else ""
     job.done(f"{points.faces:,} faces in {figures['clusters']:,} clusters{noise}")
+
+
+def _foretold(what: str, seconds: float, needed: int) -> str:
+    """What is said before a long run: two digits are as much as is known of its time."""
+    unit, length = ("s", 1) if seconds < 100 else ("minutes", 60) if seconds < 6000 else ("hours", 3600)
+    return f"{what}: about {float(f'{seconds / length:.2g}'):,g} {unit} and {max(needed / 1e9, 0.1):.1f} GB"
 
 
 def _sweep(compare: str | None) -> range | None:

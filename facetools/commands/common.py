@@ -152,15 +152,34 @@ class Job:
     @contextmanager
     def progress(self, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         """Shows progress while the block runs, told by calls with the number of units done since the last."""
+        done = 0
+        with self._shown(unit, total) as show:
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done)
+
+            yield advance
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[Callable[[float], None]]:
+        """Shows how far the one thing is that the block does, told by calls with the share done, 0 to 1."""
+        with self._shown(what, None, share=True) as show:
+            yield show
+
+    @contextmanager
+    def _shown(self, unit: str, total: int | None, share: bool = False) -> Iterator[Callable[[float], None]]:
         if self.quiet:
-            yield lambda count: None
+            yield lambda done: None
             return
-        self._progress = (_Bar if sys.stderr.isatty() else _Lines)(self, unit, total)
+        around = self._progress
+        self._progress = (_Bar if sys.stderr.isatty() else _Lines)(self, unit, total, share)
         try:
-            yield self._progress.advance
+            yield self._progress.show
         finally:
             self._progress.close()
-            self._progress = None
+            self._progress = around
 
     def _print(self, message: str) -> None:
         line = f"{self.name}: {message}"
@@ -171,9 +190,23 @@ class Job:
 
 
 class _Progress:
-    def __init__(self, job: Job, unit: str, total: int | None) -> None: ...
-    def advance(self, count: int) -> None: ...
+    """How far something is: a number of units, of a total where that is known, or (`share`) a share of 1."""
+
+    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
+        self._job, self._unit, self._share = job, unit, share
+        self._total = 1 if share else total
+        self._started = time.monotonic()
+
+    def show(self, done: float) -> None: ...
+
     def close(self) -> None: ...
+
+    def _told(self, done: float) -> str:
+        if self._share:
+            return f"{done:.0%}"
+        of = "" if self._total is None else f" of {self._total:,}"
+        rate = done / max(time.monotonic() - self._started, 1e-9)
+        return f"{done:,.0f}{of}, {rate:,.0f}/s"
 
 
 class _Lines(_Progress):
@@ -181,49 +214,50 @@ class _Lines(_Progress):
 
     EVERY = 10.0
 
-    def __init__(self, job: Job, unit: str, total: int | None) -> None:
-        self._job, self._unit, self._total = job, unit, total
-        self._done = 0
-        self._started = self._said = time.monotonic()
+    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
+        super().__init__(job, unit, total, share)
+        self._said = self._started
 
-    def advance(self, count: int) -> None:
-        self._done += count
+    def show(self, done: float) -> None:
         now = time.monotonic()
         if now - self._said < self.EVERY:
             return
         self._said = now
-        rate = self._done / (now - self._started)
-        of, left = "", ""
-        if self._total:
-            seconds = round((self._total - self._done) / rate)
-            of, left = f" of {self._total:,}", f", {seconds // 60}:{seconds % 60:02d} left"
-        self._job.say(f"{self._done:,}{of} {self._unit}, {rate:,.0f}/s{left}")
+        left = ""
+        if self._total and done:
+            seconds = round((self._total - done) * (now - self._started) / done)
+            left = f", {seconds // 60}:{seconds % 60:02d} left"
+        self._job.say(f"{self._unit}: {self._told(done)}{left}")
 
 
 class _Bar(_Progress):
-    """A bar on a terminal, with rate and time left."""
+    """A bar on a terminal, with the time left; one that starts while another runs is shown below it."""
 
-    def __init__(self, job: Job, unit: str, total: int | None) -> None:
+    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(unit, total=total, rate="")
-        self._done = 0
-        self._started = time.monotonic()
-        self._bar.start()
+        super().__init__(job, unit, total, share)
+        self._around = job._progress if isinstance(job._progress, _Bar) else None
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        self._bars: Progress = (
+            self._around._bars
+            if self._around
+            else Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        )
+        self._task = self._bars.add_task(unit, total=self._total, told="")
+        self._bars.start()
 
-    def advance(self, count: int) -> None:
-        self._done += count
-        rate = self._done / max(time.monotonic() - self._started, 1e-9)
-        self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f}")
+    def show(self, done: float) -> None:
+        self._bars.update(self._task, completed=done, told=self._told(done))
 
     def print(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        self._bar.stop()
+        self._bars.remove_task(self._task)
+        if not self._around:
+            self._bars.stop()
 
 
 # Running

@@ -1,0 +1,84 @@
+"""Attribute codes like those of real faces, as many as are wanted: a mixture of independent attributes.
+
+    python benchmarks/mixture.py list_attr_celeba.txt    fits the mixture to real faces and writes mixture.json
+    python benchmarks/mixture.py                         says how many of the faces it draws differ
+
+A face is of one of COMPONENTS kinds, and has each attribute with the frequency of its kind (latent class analysis,
+fitted by expectation and maximization). Nothing of a single face is kept. There are as many components as make faces
+repeat as often as real ones: of 20 000 real faces about 76 % have different codes of the paper's 37 attributes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from facetools import codes, table
+from facetools.attributes import parse
+
+MODEL = Path(__file__).parent / "mixture.json"
+COMPONENTS = 100
+#: Added to the counts of faces with and without an attribute in each kind: half a face of the overall frequency.
+PRIOR = 0.5
+STEP = 500_000
+
+
+def fit(
+    rows: np.ndarray, components: int, rng: np.random.Generator, rounds: int = 300
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares (components,) and frequencies (components, attributes) of the likeliest mixture of `rows` uint8 (n, a)."""
+    present = rows.astype(np.float64)
+    overall = present.mean(axis=0)
+    frequency = 0.5 * overall + 0.5 * present[rng.choice(len(rows), components, replace=False)]
+    share = np.full(components, 1 / components)
+    for _ in range(rounds):
+        likelihood = np.log(share) + present @ np.log(frequency).T + (1 - present) @ np.log1p(-frequency).T
+        member = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
+        member /= member.sum(axis=1, keepdims=True)
+        size = member.sum(axis=0)
+        share = size / len(rows)
+        frequency = (member.T @ present + PRIOR * overall) / (size[:, None] + PRIOR)
+    return share, frequency
+
+
+def draw(count: int, attributes: str = "paper37") -> np.ndarray:
+    """Packed codes, uint64 (count, 1), of the first `count` faces of an endless sequence that is always the same."""
+    model = json.loads(MODEL.read_text())
+    chosen = [model["attributes"].index(name) for name in parse(attributes, tuple(model["attributes"]))]
+    share, frequency = np.array(model["share"]), np.array(model["frequency"], np.float32)[:, chosen]
+    parts = []
+    for step in range(0, count, STEP):
+        rng = np.random.default_rng([0, step])
+        kind = rng.choice(len(share), STEP, p=share / share.sum())
+        parts.append(codes.pack(rng.random((STEP, len(chosen)), np.float32) < frequency[kind]))
+    return np.concatenate(parts)[:count] if parts else np.zeros((0, 1), np.uint64)
+
+
+def distinct_share(packed: np.ndarray) -> float:
+    return len(codes.distinct(packed).counts) / len(packed)
+
+
+def main(sources: list[str]) -> None:
+    for source in sources:
+        labels = table.read(source)[0].labels
+        assert labels is not None, f"{source}: no labels"
+        names, rows = labels.names, labels.values
+        share, frequency = fit(rows, COMPONENTS, np.random.default_rng(0))
+        model = {
+            "attributes": names,
+            "faces": len(rows),
+            "share": np.round(share, 5).tolist(),
+            "frequency": np.clip(np.round(frequency, 4), 0.0001, 0.9999).tolist(),
+        }
+        MODEL.write_text(json.dumps(model) + "\n")
+        paper = np.ascontiguousarray(rows[:, [names.index(name) for name in parse("paper37", names)]])
+        print(f"real: {distinct_share(codes.pack(paper)):.1%} of {len(paper):,} are distinct")
+    for count in (18_000, 20_000, 200_000, 1_000_000, 10_000_000):
+        print(f"drawn: {distinct_share(draw(count)):.1%} of {count:,} are distinct")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
