@@ -2,6 +2,9 @@
 # make demo    the main job on drawn faces; FACES=dir MODEL=file runs it on images of your own
 # make test    the whole test suite
 # make lint    style, types, import directions
+# make bench   the core against its peers, and time and memory at three to seven digits of faces: half an hour; and
+#              make bench-quick, a tenth of it within two minutes
+# make sanitize    the tests of the core under the address, undefined behaviour and thread sanitizers
 # make man     the manual pages, made again from the commands' help (needs help2man)
 
 PYTHON ?= python3
@@ -11,7 +14,7 @@ MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py))
 INSTALLED := .venv/installed-$(firstword $(shell echo $(MODULES) | cksum))
 CORE := CMakeLists.txt $(wildcard facetools/core/*)
 
-.PHONY: all demo test lint man clean
+.PHONY: all demo test lint bench bench-quick sanitize man clean
 
 all: $(INSTALLED)
 
@@ -55,6 +58,14 @@ lint: $(INSTALLED)
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
+
+bench: $(INSTALLED)
+	mkdir -p benchmarks/results
+	$(VENV)/python benchmarks/core.py | tee benchmarks/results/core.md
+	$(VENV)/python benchmarks/growth.py
+
+bench-quick: $(INSTALLED)
+	$(VENV)/python benchmarks/core.py --quick
 
 man: $(INSTALLED)
 	$(VENV)/python man/make.py

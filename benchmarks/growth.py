@@ -1,77 +1,93 @@
-"""Time and memory of fa-cluster and fa-eigenface at three sizes each: python benchmarks/growth.py > growth.jsonl
+"""Time and memory of clustering against the number of faces, ours and the peers': python benchmarks/growth.py
 
-Rows are the attributes of drawn faces (seed 0), packed as codes; faces are 200 drawn ones, repeated. Each line is one
-run of a command as a process: its rows, distinct codes, seconds in all, and peak memory. The first line is the machine.
+An engine goes on to more faces for as long as its last two runs say that the next will end in time and in the memory
+there is; that is where a line ends. Writes results/growth.json and results/growth.svg beside this file.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
-import subprocess
-import sys
-import tempfile
-import time
-from importlib.metadata import version
+import math
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from core import OURS, run
+from machine import machine
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, NullFormatter
 
-from facetools import codes, images, table
-from facetools.synthetic import sample_attributes, write_celeba
+from facetools import memory
+from facetools.report import style
 
-ROWS = (100_000, 1_000_000, 10_000_000)
-FACES = (2_000, 8_000, 32_000)
-CLUSTERS = 16
-
-
-def measured(name: str, *arguments: object) -> tuple[float, float]:
-    """Seconds of a command, and its peak memory in MB, which its last line tells."""
-    started = time.perf_counter()
-    line = [sys.executable, "-m", f"facetools.commands.{name}", *map(str, arguments)]
-    told = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True).stderr
-    found = re.search(r"peak memory (\d+) MB$", told.strip())
-    assert found is not None, told
-    return round(time.perf_counter() - started, 2), int(found[1])
-
-
-def show(**record: object) -> None:
-    print(json.dumps(record), flush=True)
+RESULTS = Path(__file__).parent / "results"
+ROWS = [lead * 10**power for power in range(3, 7) for lead in (1, 3)] + [10**7]
+#: Seconds that a run may be expected to take.
+LIMIT, LIMIT_OF_PEERS = 400, 150
+TASKS = {
+    "silhouette euclidean": ("exact silhouette", "scikit-learn"),
+    "DBSCAN radius 1": ("DBSCAN, radius 1", "scikit-learn"),
+    "ward": ("ward linkage", "scikit-learn"),
+    "complete": ("complete linkage", "scikit-learn"),
+    "K-Means": ("K-Means, k = 64", "scikit-learn"),
+}
 
 
-def cluster(folder: Path) -> None:
-    step = 500_000
-    parts = [codes.pack(sample_attributes(step, np.random.default_rng([0, at]))) for at in range(0, max(ROWS), step)]
-    packed = np.concatenate(parts)
+def grown(task: str, engine: str) -> list[dict[str, Any]]:
+    """The runs of one engine from the fewest faces to as many as it can take."""
+    runs: list[dict[str, Any]] = []
     for rows in ROWS:
-        np.save(folder / "codes.npy", packed[:rows])
-        for method in (("-k", 64, "--redo", 1), ("--method", "dbscan", "--eps", 1)):
-            summary = folder / "summary.json"
-            seconds, memory = measured(
-                "cluster", folder / "codes.npy", *method, "--summary", summary, "-o", folder / "out.npy"
-            )
-            figures = json.loads(summary.read_text())
-            assert figures["faces"] == rows
-            kept = {key: figures[key] for key in ("method", "distinct_codes", "silhouette", "seconds")}
-            show(command="fa-cluster", rows=rows, total_seconds=seconds, peak_mb=memory, **kept)
+        if not _can(runs, rows, LIMIT if engine == OURS else LIMIT_OF_PEERS):
+            break
+        runs.append({"rows": rows, **run(task, engine, rows)[0]})
+        print(json.dumps({"task": task, "engine": engine, **runs[-1]}), flush=True)
+    return runs
 
 
-def eigenface(folder: Path) -> None:
-    write_celeba(folder, 200, seed=0)
-    paths = list(images.listed([str(folder / "img_align_celeba.zip")]))
-    for faces in FACES:
-        clusters = np.random.default_rng(0).integers(0, CLUSTERS, faces).astype(np.int32)
-        with table.writing(str(folder / "table.npy"), "npy") as writer:
-            writer.write(table.Table(table.encode_paths((paths * (faces // 200))[:faces]), cluster=clusters))
-        seconds, memory = measured("eigenface", folder / "table.npy", "-o", folder / "eigenfaces", "--size", "80x64")
-        show(command="fa-eigenface", faces=faces, clusters=CLUSTERS, total_seconds=seconds, peak_mb=memory)
+def _can(runs: list[dict[str, Any]], rows: int, limit: float) -> bool:
+    """Whether a run on so many faces is to be expected to end, by the growth of the last two."""
+    if len(runs) < 2:
+        return True
+    before, last = runs[-2:]
+
+    def next_of(name: str) -> float:
+        steepness = math.log(last[name] / before[name]) / math.log(last["rows"] / before["rows"])
+        return last[name] * (rows / last["rows"]) ** min(max(steepness, 1), 2)
+
+    return next_of("seconds") < limit and next_of("memory") < 0.8 * memory.available()
+
+
+@style.styled
+def picture(results: dict[str, dict[str, list[dict[str, Any]]]]) -> Figure:
+    """A column a task: seconds above, memory below, both axes logarithmic."""
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, color=style.PAPER, zorder=-1))
+    axes = figure.subplots(2, len(TASKS), sharex=True, sharey="row")
+    for column, (task, (title, _)) in enumerate(TASKS.items()):
+        for number, (engine, runs) in enumerate(results[task].items()):
+            rows = [run["rows"] for run in runs]
+            look = {"color": style.SERIES[number], "marker": style.MARKERS[number], "label": engine}
+            axes[0, column].loglog(rows, [run["seconds"] for run in runs], **look)
+            axes[1, column].loglog(rows, [run["memory"] / 1e9 for run in runs], **look)
+        axes[0, column].set_title(title)
+        axes[1, column].xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes[1, column].xaxis.set_minor_formatter(NullFormatter())
+        axes[1, column].set_xlabel("faces")
+    axes[0, 0].set_ylabel("seconds")
+    axes[1, 0].set_ylabel("peak memory, GB")
+    for row in axes[:, 0]:
+        row.yaxis.set_major_formatter("{x:g}")
+        row.yaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].legend()
+    return figure
+
+
+def main() -> None:
+    results = {task: {engine: grown(task, engine) for engine in (OURS, peer)} for task, (_, peer) in TASKS.items()}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "growth.json").write_text(json.dumps({"machine": machine(), "runs": results}, indent=1) + "\n")
+    style.save_figure(picture(results), RESULTS / "growth.svg")
 
 
 if __name__ == "__main__":
-    packages = {name: version(name) for name in ("facetools", "numpy", "torch")}
-    show(machine=platform.platform(), cpus=os.cpu_count(), simd=codes.simd(), **packages)
-    with tempfile.TemporaryDirectory() as scratch:
-        eigenface(Path(scratch))
-        cluster(Path(scratch))
+    main()

@@ -34,10 +34,12 @@ MIN_SAMPLES = 5
 
 @dataclass
 class Faces:
-    """uint8 0/1 rows (n, a); weights float64 (a,) that leave no two distances equal, or ones."""
+    """uint8 0/1 rows (n, a); weights float64 (a,) that leave no two distances equal, or ones; the seed of what is
+    random."""
 
     bits: np.ndarray
     weights: np.ndarray
+    seed: int = 0
 
     @property
     def given_weights(self) -> np.ndarray | None:
@@ -230,7 +232,7 @@ does("K-Means iterations", "FAISS on a GPU")(_faiss(gpu=True))
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
         points = of_bits(faces.bits)
-        found = cluster(points, "kmeans", CENTROIDS, Parameters(jobs=THREADS), judge=False)
+        found = cluster(points, "kmeans", CENTROIDS, Parameters(jobs=THREADS, seed=faces.seed), judge=False)
         return Answer(found.labels, {"distinct": len(points.counts), "inertia": found.figures["inertia"]})
 
     return run
@@ -241,7 +243,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
     from sklearn.cluster import KMeans
 
     rows = faces.floats.astype(np.float32)
-    method = KMeans(CENTROIDS, random_state=int(os.environ.get("SEED", "0")))
+    method = KMeans(CENTROIDS, random_state=faces.seed)
 
     def run() -> Answer:
         labels = method.fit(rows).labels_
@@ -265,12 +267,12 @@ def _(faces: Faces) -> Callable[[], Answer]:
     return run
 
 
-def measured(task: str, engine: str, rows: int, weighted: bool = False) -> tuple[dict[str, Any], np.ndarray]:
+def measured(task: str, engine: str, rows: int, weighted: bool, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """What one run takes and what it finds."""
     empty = _status("VmRSS")
     bits = codes.unpack(mixture.draw(rows), 37)
     weights = np.sqrt(np.random.default_rng(7).uniform(0.5, 1.5, 37)) if weighted else np.ones(37)
-    run = TASKS[task][engine](Faces(bits, weights))
+    run = TASKS[task][engine](Faces(bits, weights, seed))
     Path("/proc/self/clear_refs").write_text("5")  # the peak is that of the run, not of what prepared it
     started = time.perf_counter()
     answer = run()
@@ -290,8 +292,9 @@ if __name__ == "__main__":
     parser.add_argument("rows", type=int)
     parser.add_argument("--weighted", action="store_true")
     parser.add_argument("--answer")
+    parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    figures, values = measured(asked.task, asked.engine, asked.rows, asked.weighted)
+    figures, values = measured(asked.task, asked.engine, asked.rows, asked.weighted, asked.seed)
     if asked.answer:
         np.save(asked.answer, values)
     print(json.dumps(figures))

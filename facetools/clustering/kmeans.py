@@ -21,7 +21,9 @@ MAX_ITERATIONS = 300
 
 #: The part of the clusters that is split at once, at first; a move must lower the objective by this share of it.
 SPLIT_PART = 1 / 8
-LEAST_GAIN = 1e-5
+LEAST_GAIN = 1e-4
+#: Iterations after which a move is judged.
+SETTLING = 6
 #: Clusters beyond which no moves are tried, whose cost grows with the square.
 MOST_MOVED = 2048
 
@@ -102,12 +104,12 @@ def _improved(rows: Rows, fit: _Fit, rng: np.random.Generator) -> _Fit:
         centroids = _moved(rows, fit, moves, rng)
         if centroids is None:
             break
-        other = _converged(rows, centroids)
+        other = _converged(rows, centroids, SETTLING)
         if other.objective < fit.objective * (1 - LEAST_GAIN):
             fit = other
         else:
             moves //= 2
-    return fit
+    return _converged(rows, fit.centroids)
 
 
 def _moved(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator) -> np.ndarray | None:

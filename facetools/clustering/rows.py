@@ -7,12 +7,19 @@ and on a GPU, FAISS finds the nearest centroids; the means are double sums.
 from __future__ import annotations
 
 from copy import copy
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from facetools import codes
 from facetools.clustering.points import cluster_sums
+
+#: What is there where there is a GPU that CUDA can use, on Linux and on Windows' Linux.
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+#: Rows below which to start threads takes longer than what they would do.
+FEW = 4096
 
 
 class Rows(Protocol):
@@ -42,6 +49,7 @@ class Bits:
     def __init__(self, packed: np.ndarray, counts: np.ndarray, weights: np.ndarray, jobs: int) -> None:
         self.counts, self.weights = counts, weights
         self._codes, self._jobs = packed, jobs
+        self._threads = jobs if len(packed) >= FEW else 1
 
     def part(self, rows: np.ndarray) -> Bits:
         return Bits(self._codes[rows], self.counts[rows], self.weights, self._jobs)
@@ -54,13 +62,13 @@ class Bits:
             int(rng.integers(2**63)),
             attributes=len(self.weights),
             weights=self.weights,
-            threads=self._jobs,
+            threads=self._threads,
         )
         return codes.unpack(self._codes[chosen], len(self.weights)).astype(np.float64)
 
     def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels, distances, _ = codes.kmeans_assign(
-            self._codes, self.counts, centroids, weights=self.weights, threads=self._jobs
+            self._codes, self.counts, centroids, weights=self.weights, threads=self._threads
         )
         return labels, distances
 
@@ -68,7 +76,7 @@ class Bits:
         labels = labels.astype(np.int32, copy=False)
         attributes = len(self.weights)
         sums, sizes = codes.kmeans_update(
-            self._codes, self.counts, labels, k, attributes=attributes, threads=self._jobs
+            self._codes, self.counts, labels, k, attributes=attributes, threads=self._threads
         )
         return sums / sizes[:, None], sizes.astype(np.float64)
 
@@ -142,8 +150,8 @@ def _draw(mass: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def gpu_of(device: str) -> int | None:
     """The number of the GPU that FAISS is to use, None for none; a ValueError where one is asked for and not there."""
-    if device == "cpu":
-        return None
+    if device == "cpu" or (device == "auto" and not any(map(Path.exists, _DRIVERS))):
+        return None  # without FAISS, which takes a quarter of a second to import
     import faiss
 
     number = int(device.partition(":")[2] or 0)

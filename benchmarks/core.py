@@ -1,0 +1,185 @@
+"""The compiled core against its peers, side by side: python benchmarks/core.py [--quick] > core.md
+
+Each run is a process of its own (tasks.py) on the faces of the mixture (mixture.py). The engines of a task must agree
+before a time is told; they take turns, and ratios are of runs that follow one another. The table goes to stdout, and
+all figures, with what they were measured on, to results/core.json beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from sklearn.metrics import adjusted_rand_score
+
+HERE = Path(__file__).parent
+OURS = "facetools"
+CHECKED_ROWS = 3_000
+
+Same = Callable[[np.ndarray, np.ndarray], bool]
+
+
+def equal(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return np.array_equal(ours, theirs)
+
+
+def close(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return np.allclose(ours, theirs, rtol=0, atol=1e-9)
+
+
+def same_partition(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return adjusted_rand_score(ours, theirs) == 1
+
+
+def same_objective(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """FAISS computes in float32: a face between two centroids may go to the other, now and then."""
+    return np.allclose(ours, theirs, rtol=1e-3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A line of the table: ours on `rows` faces, the peer on as many or, where it cannot finish those, on fewer."""
+
+    task: str
+    rows: int
+    peer: str | None = None
+    same: Same = equal
+    peer_rows: int | None = None
+    repeats: int = 3
+    #: Equal distances leave agglomerative clustering a choice; weights do not.
+    weighted_check: bool = False
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    learn, small = "scikit-learn", 1 / 10 if quick else 1
+
+    def rows(full: float) -> int:
+        return int(full * small)
+
+    yield Case("distinct", rows(1e7), "numpy")
+    yield Case("silhouette euclidean", rows(2e4) * (4 if quick else 1), learn, close)
+    yield Case("silhouette manhattan", rows(5e3) * (4 if quick else 1), learn, close)
+    for radius in (0, 1, 2):
+        yield Case(f"DBSCAN radius {radius}", rows(2e5), learn, repeats=3 if quick else 2)
+    for linkage in ("complete", "ward", "average"):
+        yield Case(linkage, rows(2e4) * (3 if quick else 1), learn, same_partition, weighted_check=True)
+    yield Case("K-Means iterations", rows(1e6), "FAISS", same_objective)
+    if machine()["gpus"]:
+        yield Case("K-Means iterations", rows(1e6), "FAISS on a GPU", same_objective)
+    yield Case("comparison 2:50", rows(1.8e4))
+    if quick:
+        return
+    yield Case("silhouette euclidean", 1_000_000, learn, close, peer_rows=50_000)
+    yield Case("silhouette euclidean", 10_000_000, repeats=1)
+    yield Case("silhouette manhattan", 10_000_000)
+    yield Case("DBSCAN radius 1", 10_000_000)
+    yield Case("complete", 190_000)  # about 100 000 distinct codes
+    for linkage in ("ward", "average"):
+        yield Case(linkage, 1_000_000, repeats=1)
+
+
+def run(
+    task: str, engine: str, rows: int, *, weighted: bool = False, seed: int = 0
+) -> tuple[dict[str, Any], np.ndarray]:
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "answer.npy"
+        line = [sys.executable, HERE / "tasks.py", task, engine, str(rows), "--answer", answer, "--seed", str(seed)]
+        told = subprocess.run(
+            [*line, "--weighted"] if weighted else line, stdout=subprocess.PIPE, check=True, text=True
+        )
+        return json.loads(told.stdout), np.load(answer)
+
+
+def measured(case: Case) -> dict[str, Any]:
+    """The runs of a case, ours and the peer's by turns, after their answers were found to agree."""
+    ours, theirs = [], []
+    both = case.peer is not None
+    peer_rows = case.peer_rows or case.rows
+    if case.peer is not None and case.weighted_check:
+        answers = [run(case.task, engine, CHECKED_ROWS, weighted=True)[1] for engine in (OURS, case.peer)]
+        assert case.same(*answers), f"{case.task}: the engines disagree"
+    for _ in range(case.repeats):
+        figures, found = run(case.task, OURS, case.rows)
+        ours.append(figures)
+        if case.peer is not None:
+            figures, expected = run(case.task, case.peer, peer_rows)
+            theirs.append(figures)
+            if not case.weighted_check:
+                if peer_rows != case.rows:
+                    found = run(case.task, OURS, peer_rows)[1]
+                assert case.same(found, expected), f"{case.task}: the engines disagree"
+    return {
+        "task": case.task,
+        "rows": case.rows,
+        "ours": ours,
+        "peer": case.peer,
+        "peer_rows": peer_rows if both else None,
+        "theirs": theirs,
+    }
+
+
+def best_of_three(rows: int) -> dict[str, Any]:
+    """K-Means to its end: our one start against the best of three of scikit-learn's, whose time is that of one."""
+    theirs = [run("K-Means", "scikit-learn", rows, seed=seed)[0] for seed in range(3)]
+    ours = [run("K-Means", OURS, rows, seed=seed)[0] for seed in range(3)]
+    return {"task": "K-Means", "rows": rows, "ours": ours, "peer": "scikit-learn", "peer_rows": rows, "theirs": theirs}
+
+
+def line(case: dict[str, Any]) -> str:
+    """A row of the table: medians, and the ratio's median, least and most."""
+
+    def told(runs: list[dict[str, Any]]) -> str:
+        seconds, peak = (statistics.median(run[name] for run in runs) for name in ("seconds", "memory"))
+        return (
+            f"{seconds:,.3g} s, {peak / 1e6:,.0f} MB" if seconds < 1000 else f"{seconds:,.0f} s, {peak / 1e6:,.0f} MB"
+        )
+
+    ours, theirs = case["ours"], case["theirs"]
+    distinct = f"{ours[0]['distinct']:,}" if "distinct" in ours[0] else ""
+    peer, ratio = "", ""
+    if theirs:
+        peer = f"{case['peer']}: {told(theirs)}"
+        if case["peer_rows"] != case["rows"]:
+            peer += f" for {case['peer_rows']:,} faces"
+        else:
+            ratios = sorted(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
+            ratio = f"{statistics.median(ratios):,.3g} ({ratios[0]:,.3g} to {ratios[-1]:,.3g})"
+    if case["task"] == "K-Means":
+        objectives = [min(run["inertia"] for run in runs) for runs in (ours, theirs)]
+        worst = max(run["inertia"] for run in ours)
+        peer += f"; objective {objectives[1]:,.0f} at best of {len(theirs)}, ours {worst:,.0f} at worst"
+    return f"| {case['task']} | {case['rows']:,} | {distinct} | {told(ours)} | {peer} | {ratio} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a tenth of the faces, within two minutes")
+    quick = parser.parse_args().quick
+    about = machine()
+    print("| task | faces | distinct codes | facetools | peer | times as fast (least to most) |")
+    print("|---|--:|--:|--:|---|--:|", flush=True)
+    results = []
+    for case in cases(quick):
+        results.append(measured(case))
+        print(line(results[-1]), flush=True)
+    results.append(best_of_three(100_000 if quick else 1_000_000))
+    print(line(results[-1]))
+    print(f"\n{about['processor']}, {about['threads']} threads, {about['simd']}, {about['gpus'] or 'no'} GPU; ", end="")
+    print(", ".join(f"{name} {number}" for name, number in about["versions"].items()), flush=True)
+    if not quick:
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results/core.json").write_text(json.dumps({"machine": about, "cases": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
