@@ -60,12 +60,27 @@ lint: $(INSTALLED)
 	$(VENV)/lint-imports
 
 bench: $(INSTALLED)
-	mkdir -p benchmarks/results
-	$(VENV)/python benchmarks/core.py | tee benchmarks/results/core.md
+	$(VENV)/python benchmarks/core.py
 	$(VENV)/python benchmarks/growth.py
 
 bench-quick: $(INSTALLED)
 	$(VENV)/python benchmarks/core.py --quick
+
+# Each sanitizer has an environment of its own for the core that it is built into; all else is that of .venv. Python and
+# its libraries are not built with them: leaks are not looked for, and races only in the core.
+sanitize: sanitize-address,undefined sanitize-thread
+
+CORE_TESTS := $(wildcard tests/test_core_*.py) tests/test_codes.py
+PRELOAD_address,undefined := libasan.so
+PRELOAD_thread := libtsan.so
+
+sanitize-%: $(INSTALLED)
+	test -x build/$@/bin/python || $(PYTHON) -m venv build/$@
+	build/$@/bin/python -m pip install --quiet --no-deps --editable . --config-settings=cmake.define.FACETOOLS_SANITIZE=$*
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=$(PRELOAD_$*)) $$($(CXX) -print-file-name=libstdc++.so.6)" \
+	PYTHONPATH=$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	setarch -R build/$@/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)
 
 man: $(INSTALLED)
 	$(VENV)/python man/make.py

@@ -1,4 +1,4 @@
-"""The compiled core against its peers, side by side: python benchmarks/core.py [--quick] > core.md
+"""The compiled core against its peers, side by side: python benchmarks/core.py [--quick] [--stored]
 
 Each run is a process of its own (tasks.py) on the faces of the mixture (mixture.py). The engines of a task must agree
 before a time is told; they take turns, and ratios are of runs that follow one another. The table goes to stdout, and
@@ -23,6 +23,7 @@ from machine import machine
 from sklearn.metrics import adjusted_rand_score
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results/core.json"
 OURS = "facetools"
 CHECKED_ROWS = 3_000
 
@@ -135,14 +136,23 @@ def best_of_three(rows: int) -> dict[str, Any]:
     return {"task": "K-Means", "rows": rows, "ours": ours, "peer": "scikit-learn", "peer_rows": rows, "theirs": theirs}
 
 
+def table(results: list[dict[str, Any]], about: dict[str, Any]) -> Iterator[str]:
+    """The lines of the table, as Markdown."""
+    yield "| task | faces | distinct codes | facetools | peer | times as fast (least to most) |"
+    yield "|---|--:|--:|--:|---|--:|"
+    for case in results:
+        yield line(case)
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    hardware = f"{about['processor']}, {about['threads']} threads, {about['simd']}, {about['gpus'] or 'no'} GPU"
+    yield f"\n{hardware}; {versions}"
+
+
 def line(case: dict[str, Any]) -> str:
     """A row of the table: medians, and the ratio's median, least and most."""
 
     def told(runs: list[dict[str, Any]]) -> str:
         seconds, peak = (statistics.median(run[name] for run in runs) for name in ("seconds", "memory"))
-        return (
-            f"{seconds:,.3g} s, {peak / 1e6:,.0f} MB" if seconds < 1000 else f"{seconds:,.0f} s, {peak / 1e6:,.0f} MB"
-        )
+        return f"{_digits(seconds)} s, {_digits(peak / 1e6)} MB"
 
     ours, theirs = case["ours"], case["theirs"]
     distinct = f"{ours[0]['distinct']:,}" if "distinct" in ours[0] else ""
@@ -153,7 +163,7 @@ def line(case: dict[str, Any]) -> str:
             peer += f" for {case['peer_rows']:,} faces"
         else:
             ratios = sorted(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
-            ratio = f"{statistics.median(ratios):,.3g} ({ratios[0]:,.3g} to {ratios[-1]:,.3g})"
+            ratio = f"{_digits(statistics.median(ratios))} ({_digits(ratios[0])} to {_digits(ratios[-1])})"
     if case["task"] == "K-Means":
         objectives = [min(run["inertia"] for run in runs) for runs in (ours, theirs)]
         worst = max(run["inertia"] for run in ours)
@@ -161,24 +171,29 @@ def line(case: dict[str, Any]) -> str:
     return f"| {case['task']} | {case['rows']:,} | {distinct} | {told(ours)} | {peer} | {ratio} |"
 
 
+def _digits(value: float) -> str:
+    """Three digits, and more where they stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a tenth of the faces, within two minutes")
-    quick = parser.parse_args().quick
-    about = machine()
-    print("| task | faces | distinct codes | facetools | peer | times as fast (least to most) |")
-    print("|---|--:|--:|--:|---|--:|", flush=True)
-    results = []
-    for case in cases(quick):
+    parser.add_argument("--stored", action="store_true", help="measure nothing: the table of results/core.json")
+    asked = parser.parse_args()
+    if asked.stored:
+        stored = json.loads(RESULTS.read_text())
+        print(*table(stored["cases"], stored["machine"]), sep="\n")
+        return
+    results, about = [], machine()
+    for case in cases(asked.quick):
         results.append(measured(case))
-        print(line(results[-1]), flush=True)
-    results.append(best_of_three(100_000 if quick else 1_000_000))
-    print(line(results[-1]))
-    print(f"\n{about['processor']}, {about['threads']} threads, {about['simd']}, {about['gpus'] or 'no'} GPU; ", end="")
-    print(", ".join(f"{name} {number}" for name, number in about["versions"].items()), flush=True)
-    if not quick:
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results/core.json").write_text(json.dumps({"machine": about, "cases": results}, indent=1) + "\n")
+        print(line(results[-1]), file=sys.stderr, flush=True)
+    results.append(best_of_three(100_000 if asked.quick else 1_000_000))
+    print(*table(results, about), sep="\n", flush=True)
+    if not asked.quick:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps({"machine": about, "cases": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ class Draws:
     zoom_columns: np.ndarray
     flip: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Draws:
+        """The parameters of some of the images."""
+        return Draws(**{name: values[rows] for name, values in self.__dict__.items()})
+
     def records(self) -> list[dict[str, float | bool]]:
         """The parameters of each image, by name."""
         columns = {name: values.tolist() for name, values in self.__dict__.items()}
@@ -96,12 +100,13 @@ def warp(images: Tensor, warps: np.ndarray) -> Tensor:
 
 
 def mixup(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Each of `images` (n, ...) and its `labels` (n, a), float, blended with another's by one share of the batch from
-    Beta(alpha, alpha): mixup (Zhang et al. 2018)."""
+    """Each of `images` (n, ...) and its `labels` (n, a), float, blended with its neighbour's (of rows 0 and 1, 2 and 3,
+    ...) by one share of the batch from Beta(alpha, alpha): mixup (Zhang et al. 2018); batches are in random order."""
     import torch
 
     share = float(rng.beta(alpha, alpha))
-    others = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+    others = torch.arange(len(images), device=images.device) ^ 1
+    others[others >= len(images)] -= 1
     return images.lerp(images[others], share), labels.lerp(labels[others], share)
 
 

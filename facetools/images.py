@@ -338,21 +338,19 @@ def batches(
     jobs: int,
     failed: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Batches of up to `rows` images: their paths and pixels, uint8 (n, height, width, 3), in the order of `paths`.
+    """Batches of `rows` paths, less those whose image cannot be had: paths and pixels, uint8 (n, height, width, 3).
 
-    An image that cannot be had is left out and told to `failed` by its path and the reason.
+    An image that cannot be had is told to `failed` by its path and the reason; a batch may be smaller for it, but has
+    nothing of the next.
     """
-    kept: list[tuple[str, np.ndarray]] = []
-    for path, pixels in decoded(paths, size, jobs=jobs):
-        if isinstance(pixels, ImageError):
-            failed(path, str(pixels))
-            continue
-        kept.append((path, pixels))
-        if len(kept) == rows:
+    images = decoded(paths, size, jobs=jobs)
+    while batch := list(islice(images, rows)):
+        kept = [(path, pixels) for path, pixels in batch if not isinstance(pixels, ImageError)]
+        for path, pixels in batch:
+            if isinstance(pixels, ImageError):
+                failed(path, str(pixels))
+        if kept:
             yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])
-            kept = []
-    if kept:
-        yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])
 
 
 # From pixels to files

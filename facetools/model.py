@@ -217,10 +217,15 @@ def _load(path: Path) -> dict[str, Any]:
 # Devices
 
 
-def choose_device(name: str) -> torch.device:
-    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is absent."""
+def choose_device(name: str, number: int = 0) -> torch.device:
+    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a ValueError if it is absent.
+
+    `number` is that of the process on its machine: without N, processes take the GPUs of the machine by turns.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and number and torch.cuda.device_count():
+        name = f"cuda:{number % torch.cuda.device_count()}"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"'{name}' is no device; give auto, cpu, cuda or cuda:N")
     device = torch.device(name)

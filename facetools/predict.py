@@ -10,7 +10,7 @@ import torch
 from facetools.model import AttributeNet, bfloat16_agrees, has_bfloat16, to_pixels
 
 #: Images whose scores decide whether bfloat16 is near enough.
-_PROBES = 16
+PROBES = 16
 
 
 def predict(
@@ -24,12 +24,20 @@ def predict(
 
     `bfloat16` None takes it where the hardware has it and it moves the scores of the first images by less than 0.01.
     """
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = _ready(model, device)
     for paths, images in batches:
-        pixels = to_pixels(images, device)
         if bfloat16 is None:
-            bfloat16 = has_bfloat16(device) and bfloat16_agrees(model, pixels[:_PROBES])
-        yield paths, scores(model, pixels, bfloat16)
+            bfloat16 = wants_bfloat16(model, images, device)
+        yield paths, scores(model, to_pixels(images, device), bfloat16)
+
+
+def wants_bfloat16(model: AttributeNet, images: np.ndarray, device: torch.device) -> bool:
+    """Whether the hardware has bfloat16 and it moves the scores of the first of `images` by less than 0.01."""
+    return has_bfloat16(device) and bfloat16_agrees(_ready(model, device), to_pixels(images[:PROBES], device))
+
+
+def _ready(model: AttributeNet, device: torch.device) -> AttributeNet:
+    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def scores(model: AttributeNet, pixels: torch.Tensor, bfloat16: bool) -> np.ndarray:

@@ -18,9 +18,12 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from facetools import augment, files, images, memory, metrics, thresholds
+from facetools.distributed import Group, Place, synced
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
@@ -34,6 +37,8 @@ from facetools.model import (
 )
 from facetools.predict import scores
 from facetools.recipes import NO_AUGMENTATION, Recipe
+
+ALONE = Group(Place(), None)
 
 T = TypeVar("T")
 _Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -96,6 +101,8 @@ def train(
     on_step: Callable[[int], None] = lambda images: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
     interrupted: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
+    sync: bool = True,
 ) -> None:
     """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
     `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
@@ -103,8 +110,11 @@ def train(
     `failed` is told each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
     `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
     raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` if there is one.
+
+    The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
+    the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
     """
-    files.make_folder(run)
+    here = group.place
     last = run / "last.pt"
     torch.manual_seed(seed)
     settings = {"recipe": recipe.plain(), "attributes": list(attributes), "seed": seed, "images": len(training)}
@@ -112,6 +122,8 @@ def train(
         model, checkpoint = load_checkpoint(last)
         _check_same(last, checkpoint["settings"], settings)
         progress = Progress(**checkpoint["progress"])
+        if not here.first:  # whose sums are those of all
+            progress.loss_sum, progress.images = 0.0, 0
     else:
         config = ModelConfig(
             attributes,
@@ -125,7 +137,11 @@ def train(
         model = AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
         checkpoint = None
         progress = Progress(0, 0, 0.0, 0, -math.inf, [])
-        files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
+        if here.first:
+            files.make_folder(run)
+            files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
+    if here.world > 1 and sync:
+        synced(model)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, recipe)
     average = _average(model, recipe.averaging)
@@ -137,12 +153,16 @@ def train(
     about = {"settings": settings, "made_by": made_by or {}}
 
     def save_last() -> None:
+        if not here.first:
+            return
         state = {"optimizer": optimizer.state_dict(), "progress": progress.__dict__}
         if average is not None:
             state["average"] = average.state_dict()
         save_checkpoint(run / "last.pt", model, **about, **state)
 
     def save_best(truth: np.ndarray, predicted: np.ndarray) -> None:
+        if not here.first:
+            return
         chosen = {aim: thresholds.choose(truth, predicted, aim).tolist() for aim in thresholds.AIMS}
         save_checkpoint(run / "best.pt", judged, **about, progress=progress.__dict__, thresholds=chosen)
 
@@ -162,40 +182,51 @@ def train(
         frozen = progress.epoch < recipe.freeze_epochs
         model.train()
         model.backbone.requires_grad_(not frozen).train(not frozen)
+        network = _parallel(model, here, device)
         plan = _plan(len(training), recipe.batch, seed, progress.epoch)[progress.step : steps]
         losses = _Losses(device)
-        for rows, images_of_step in _ahead(pixels_of.batch(rows) for rows in plan):
+        own = (pixels_of.batch(rows[_share(len(rows), here)]) for rows in plan)
+        for rows, (kept, images_of_step) in zip(plan, _ahead(own), strict=True):
             step = progress.epoch * steps + progress.step
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
-            if len(rows) > 1:  # batch normalisation has no variance of one
-                torch.manual_seed(_step_seed(seed, progress))
-                rng = np.random.default_rng([seed, 1, step])
-                pixels = _augmented(images_of_step, recipe, device, rng)
-                labels = torch.from_numpy(training.labels[rows]).to(device, torch.float32)
-                if recipe.mixup:
-                    pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
+            # Batch normalisation has no variance of one.
+            if len(rows) >= 2 * here.world and (len(kept) > 1 or here.world > 1):
+                torch.manual_seed(_step_seed(seed, progress) + here.rank)
+                pixels, labels = _inputs(
+                    images_of_step,
+                    training.labels[kept],
+                    np.flatnonzero(np.isin(rows, kept)),
+                    len(rows),
+                    recipe,
+                    device,
+                    np.random.default_rng([seed, 1, step]),
+                )
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    logits = model(pixels)
-                loss = loss_of(logits.float(), labels)
+                    logits = network(pixels)
+                # Gradients are averaged over processes, each of which has its part of the batch's mean.
+                part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+                loss = loss_of(logits.float(), labels) if len(kept) else logits.sum() * 0
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                (loss * part_of_mean).backward()
                 optimizer.step()
                 if average is not None:
                     average.update_parameters(model)
-                progress.loss_sum += losses.add(loss.detach() * len(rows), step)
-                progress.images += len(rows)
+                progress.loss_sum += losses.add(loss.detach() * len(kept), step)
+                progress.images += len(kept)
             progress.step += 1
             on_step(len(rows))
-            if interrupted():
-                progress.loss_sum += losses.flush()
+            if group.any(interrupted()):
+                progress.loss_sum = group.total(progress.loss_sum + losses.flush())
+                progress.images = int(group.total(progress.images))
                 save_last()
                 raise Interrupted
-        progress.loss_sum += losses.flush()
+        progress.loss_sum = group.total(progress.loss_sum + losses.flush())
+        progress.images = int(group.total(progress.images))
         if not progress.images:
             raise ValueError("none of the images to train on could be read")
         seconds = time.perf_counter() - started
-        truth, predicted = _predicted(judged, validation, validation_pixels, recipe.batch, device, bfloat16)
+        truth, predicted = _predicted(judged, validation, validation_pixels, recipe.batch, device, bfloat16, group)
         record = {
             "epoch": progress.epoch + 1,
             "loss": progress.loss_sum / progress.images,
@@ -209,7 +240,9 @@ def train(
         is_best, progress.best = accuracy >= progress.best, max(accuracy, progress.best)
         if is_best:
             save_best(truth, predicted)
-        files.write(run / "history.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in progress.history))
+        if here.first:
+            rows_of_history = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
+            files.write(run / "history.jsonl", rows_of_history)
         save_last()
         on_epoch(record)
 
@@ -237,6 +270,20 @@ def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
 def _step_seed(seed: int, progress: Progress) -> int:
     """The seed of dropout in the next step."""
     return int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0])
+
+
+def _share(count: int, here: Place) -> slice:
+    """This process's part of a batch of `count`: a run of whole pairs, which mixup blends."""
+    pairs = (count + 1) // 2
+    start, stop = (2 * (pairs * rank // here.world) for rank in (here.rank, here.rank + 1))
+    return slice(start, min(stop, count))
+
+
+def _parallel(model: AttributeNet, here: Place, device: torch.device) -> Module:
+    """`model`, or what also averages its gradients over the processes."""
+    if here.world == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
 def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
@@ -281,29 +328,55 @@ def _rate_factor(schedule: str, done: float) -> float:
     return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
 
 
-def _augmented(batch: np.ndarray, recipe: Recipe, device: torch.device, rng: np.random.Generator) -> Tensor:
-    pixels = to_pixels(batch, device)
-    if recipe.augmentation == NO_AUGMENTATION:
-        return pixels
-    draws = augment.draw(len(batch), recipe.augmentation, rng)
-    return augment.warp(pixels, augment.matrices(draws, *recipe.image_size))
+def _inputs(
+    images_of_step: np.ndarray,
+    labels_of_step: np.ndarray,
+    places: np.ndarray,
+    batch: int,
+    recipe: Recipe,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """What the network sees of the images that have `places` in a batch of so many: what is random is drawn for all of
+    the batch, so that it does not depend on who computes which part of it."""
+    if not len(places):  # none could be decoded, but the other processes wait
+        return torch.zeros(2, 3, *recipe.image_size, device=device), torch.zeros(
+            2, labels_of_step.shape[1], device=device
+        )
+    pixels = to_pixels(images_of_step, device)
+    labels = torch.from_numpy(labels_of_step).to(device, torch.float32)
+    if recipe.augmentation != NO_AUGMENTATION:
+        draws = augment.draw(batch, recipe.augmentation, rng).take(places)
+        pixels = augment.warp(pixels, augment.matrices(draws, *recipe.image_size))
+    if recipe.mixup:
+        pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)
+    return pixels, labels
 
 
 def _predicted(
-    model: AttributeNet, examples: Examples, pixels_of: _Pixels, batch: int, device: torch.device, bfloat16: bool
+    model: AttributeNet,
+    examples: Examples,
+    pixels_of: _Pixels,
+    batch: int,
+    device: torch.device,
+    bfloat16: bool,
+    group: Group,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels and the scores, both (n, a), of those of `examples` that can be decoded."""
+    """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
     model.eval()
     kept: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
-    starts = range(0, len(examples), batch)
+    starts = [number * batch for number in group.share(math.ceil(len(examples) / batch))]
     for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
         if len(rows):
             kept.append(rows)
             predicted.append(scores(model, to_pixels(pixels, device), bfloat16))
-    if not kept:
+    found = [batch for part in group.gathered(list(zip(kept, predicted, strict=True))) for batch in part]
+    if not found:
         return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
-    return examples.labels[np.concatenate(kept)], np.concatenate(predicted)
+    found.sort(key=lambda batch: batch[0][0])
+    all_kept, all_predicted = zip(*found, strict=True)
+    return examples.labels[np.concatenate(all_kept)], np.concatenate(all_predicted)
 
 
 def _measures(

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from facetools import augment
 from facetools.augment import Draws
-from facetools.recipes import NO_AUGMENTATION, Augmentation
+from facetools.recipes import NO_AUGMENTATION, PAPER, Augmentation
 
 
 def draws(*rows: tuple[float, float, float, float, float, float, bool]) -> Draws:
@@ -146,3 +146,20 @@ def test_draws_come_from_the_generator_alone() -> None:
 def test_no_augmentation_is_the_identity() -> None:
     warps = augment.matrices(augment.draw(5, NO_AUGMENTATION, np.random.default_rng(0)), 30, 20)
     np.testing.assert_allclose(warps, np.stack([np.eye(3)] * 5), atol=1e-12)
+
+
+def test_mixup_blends_neighbours_and_their_labels_alike() -> None:
+    rng = np.random.default_rng(0)
+    images, labels = torch.from_numpy(rng.random((5, 3, 4, 4))), torch.from_numpy(rng.random((5, 2)))
+    mixed, blended = augment.mixup(images, labels, 0.4, np.random.default_rng(1))
+    share = np.random.default_rng(1).beta(0.4, 0.4)
+    assert 0 < share < 1
+    for row, other in enumerate([1, 0, 3, 2, 4]):
+        for result, given in ((mixed, images), (blended, labels)):
+            torch.testing.assert_close(result[row], given[row] * (1 - share) + given[other] * share)
+
+
+def test_draws_of_some_are_those_of_all() -> None:
+    draws = augment.draw(9, PAPER.augmentation, np.random.default_rng(0))
+    some = augment.matrices(draws.take(np.array([2, 7])), 8, 6)
+    np.testing.assert_array_equal(some, augment.matrices(draws, 8, 6)[[2, 7]])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -11,9 +14,9 @@ from hypothesis import strategies as st
 from sklearn import cluster as reference
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from facetools.clustering import METHODS, Parameters, cluster, compare, silhouette
+from facetools.clustering import METHODS, Parameters, cluster, compare, kmeans, silhouette
 from facetools.clustering.points import Points, inertia, of_bits, of_codes, of_values, renumber
-from facetools.clustering.watch import MemoryLimitError, require_memory
+from facetools.clustering.watch import MemoryLimitError, Watch, require_memory
 from facetools.codes import pack
 
 
@@ -264,3 +267,60 @@ def test_real_attributes(celeba) -> None:  # type: ignore[no-untyped-def]
     theirs = reference.KMeans(10, n_init=10, random_state=0).fit(rows.astype(float))
     assert result.figures["inertia"] <= 1.01 * theirs.inertia_
     assert result.figures["silhouette"] == pytest.approx(silhouette_score(rows.astype(float), result.labels), abs=1e-9)
+
+
+def test_long_work_is_foretold_by_a_sample_and_watched() -> None:
+    told: list[tuple[str, float, int]] = []
+    shares: list[float] = []
+
+    @contextmanager
+    def stage(what: str) -> Iterator[Callable[[float], object]]:
+        shares.append(-1)
+        yield shares.append
+        shares.append(2)
+
+    def work(rows: slice, progress: Callable[[float], object] | None) -> int:
+        count = len(range(1000)[rows])
+        time.sleep(count * 1e-4)
+        if progress:
+            progress(0.5)
+        return count
+
+    watch = Watch(lambda *what: told.append(what), stage)
+    assert watch.run("work", work, 1000, sample=100, power=3, needed=7, instead="rest") == 1000
+    assert shares == [-1, 0.5, 2]
+    [(what, seconds, needed)] = told
+    assert (what, needed) == ("work", 7) and 10 <= seconds < 100
+    told.clear()
+    assert watch.run("work", work, 1000, sample=100, power=1, needed=7, instead="rest") == 1000
+    assert watch.run("work", work, 150, sample=100, power=9, needed=7, instead="rest") == 1000
+    assert not told
+    with pytest.raises(MemoryLimitError, match=r"^work needs 1000000\.0 GB of memory, .* GB are free; rest$"):
+        watch.run("work", work, 1000, sample=100, power=1, needed=10**15, instead="rest")
+
+
+@pytest.mark.parametrize(("method", "parameters"), [("kmeans", {}), ("dbscan", {"eps": 1.0}), ("agglomerative", {})])
+def test_the_core_tells_of_its_work(method: str, parameters: dict) -> None:
+    stages: dict[str, list[float]] = {}
+
+    @contextmanager
+    def stage(what: str) -> Iterator[Callable[[float], object]]:
+        yield stages.setdefault(what, []).append
+
+    points = of_bits(np.random.default_rng(0).integers(0, 2, (30_000, 37), dtype=np.uint8))
+    cluster(points, method, 3, Parameters(watch=Watch(stage=stage), **parameters))
+    assert len(stages) == (1 if method == "dbscan" else 2)  # of noise alone there is no silhouette
+    assert all(0 <= share <= 1 for shares in stages.values() for share in shares)
+
+
+def test_moves_leave_what_iterations_alone_cannot() -> None:
+    """Two seeds in one of four groups and none in another: Lloyd's iterations stay there."""
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [0, 20], [20, 0], [20, 20]])
+    rows = np.float32(np.repeat(centres, 50, axis=0) + rng.normal(0, 0.5, (200, 2)))
+    stuck = np.array([rows[0], rows[1], rows[50], rows[100:].mean(0)])
+    values = kmeans.Values(rows, np.ones(200, np.int64), 1, None)
+    fit = kmeans._converged(values, stuck)
+    moved = kmeans._improved(values, fit, rng)
+    assert moved.objective < fit.objective / 10
+    assert (np.bincount(moved.labels) == 50).all()

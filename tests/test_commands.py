@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -407,6 +408,22 @@ def test_quiet_says_nothing_and_the_last_line_says_version_time_and_memory(score
     last = run("cluster", scores, "-k", "2").stderr.splitlines()[-1].decode()
     assert last.startswith(f"fa-cluster: 160 faces in 2 clusters; version {__version__}, ")
     assert last.endswith(" MB")
+
+
+def test_ctrl_c_stops_the_core_at_work_and_long_work_is_foretold(tmp_path: Path) -> None:
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).integers(0, 2**60, 150_000, dtype=np.uint64))
+    line = command(
+        "cluster", tmp_path / "codes.npy", "-k", "9", "--method", "agglomerative", "-o", tmp_path / "out.npy"
+    )
+    with subprocess.Popen(line, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert process.wait(30) == 130
+        assert time.monotonic() - started < 5
+    assert re.fullmatch(rb"fa-cluster: ward linkage of 150,000 distinct codes: about [\d.,]+ \w+ and 0\.1 GB\n", told)
+    assert not (tmp_path / "out.npy").exists()
 
 
 def test_progress_is_a_bar_on_a_terminal_and_never_on_stdout(drawn: Drawn, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from facetools import metrics
 @pytest.mark.parametrize("faces", [7, 1000])
 def test_agrees_with_scikit_learn(faces: int, threshold: float) -> None:
     rng = np.random.default_rng(faces)
-    scores = rng.random((faces, 12), dtype=np.float32)
+    scores = rng.random((faces, 12), dtype=np.float32).round(2)  # some are equal
     labels = (rng.random((faces, 12)) < rng.uniform(0.1, 0.9, 12)).astype(np.uint8)
     labels[:2] = [[0], [1]]
     predicted = scores >= threshold
@@ -23,14 +23,15 @@ def test_agrees_with_scikit_learn(faces: int, threshold: float) -> None:
             "accuracy": reference.accuracy_score(truth, guess),
             "balanced_accuracy": reference.balanced_accuracy_score(truth, guess),
             "f1": reference.f1_score(truth, guess),
+            "average_precision": reference.average_precision_score(truth, scores[:, column]),
             "false_negative_rate": false_negative / (false_negative + true_positive),
             "false_positive_rate": false_positive / (false_positive + true_negative),
             "majority": max(np.mean(truth == 0), np.mean(truth == 1)),
         }
         assert {name: measure[column] for name, measure in measures.items()} == pytest.approx(expected, abs=1e-12)
     means = metrics.means(labels, scores, threshold)
-    assert means.keys() == {"accuracy", "balanced_accuracy", "f1", "hamming"}
-    for name in ("accuracy", "balanced_accuracy", "f1"):
+    assert means.keys() == {"accuracy", "balanced_accuracy", "f1", "average_precision", "hamming"}
+    for name in metrics.MEASURES:
         assert means[name] == pytest.approx(measures[name].mean())
     assert means["hamming"] == pytest.approx((predicted != labels).sum(1).mean())
 
@@ -44,6 +45,7 @@ def test_columns_of_one_class() -> None:
         "accuracy": [1, 0.75, 0.75],
         "balanced_accuracy": [1, 0.75, 0.75],
         "f1": [0, 0, pytest.approx(6 / 7)],
+        "average_precision": [0, 0, 1],
         "false_negative_rate": [0, 0, 0.25],
         "false_positive_rate": [0, 0.25, 0],
         "majority": [1, 1, 1],

@@ -3,6 +3,7 @@
 import pickle
 import urllib.error
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchvision import models
 from facetools import model
 from facetools.attributes import CELEBA40, PAPER37
 from facetools.model import AttributeNet, CheckpointError, ModelConfig
+from facetools.predict import scores
 
 SMALL = ModelConfig(("Bald", "Young"), "resnet18", head=8, image_size=(32, 40))
 
@@ -386,3 +388,24 @@ def test_bfloat16_agrees_where_the_scores_hardly_move() -> None:
     with torch.no_grad():
         network.head[4].weight.fill_(torch.nan)
     assert not model.bfloat16_agrees(network, batch)
+
+
+def test_a_first_stride_of_one_keeps_the_places() -> None:
+    config = ModelConfig(("a",), head=8, image_size=(64, 48))
+    for stride, backbone in ((1, "mobilenet_v2"), (2, "mobilenet_v2"), (1, "resnet18")):
+        model = AttributeNet(replace(config, first_stride=stride, backbone=backbone)).eval()
+        first = next(module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d))
+        assert first(torch.zeros(1, 3, 64, 48)).shape[2:] == (64 // stride, 48 // stride)
+        assert model(torch.zeros(1, 3, 64, 48)).shape == (1, 1)
+
+
+def test_mirror_images_score_alike_where_both_are_averaged() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(("a", "b"), head=8, image_size=(32, 32), flip_average=True)
+    model = AttributeNet(config).eval()
+    pixels = torch.rand(4, 3, 32, 32) * 255
+    one, other = (scores(model, seen, bfloat16=False) for seen in (pixels, pixels.flip(3)))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    plain = AttributeNet(replace(config, flip_average=False)).eval()
+    plain.load_state_dict(model.state_dict())
+    assert not np.allclose(scores(plain, pixels, bfloat16=False), one, atol=1e-6)

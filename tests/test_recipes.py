@@ -1,11 +1,12 @@
 """Defaults and validation of what decides a training."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from facetools import recipes
-from facetools.recipes import NO_AUGMENTATION, PAPER, Augmentation, Recipe
+from facetools.recipes import MODERN, NO_AUGMENTATION, PAPER, Augmentation, Recipe
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -18,15 +19,26 @@ def test_the_defaults_are_the_papers() -> None:
         "batch": 64,
         "epochs": PAPER.epochs,
         "freeze_epochs": 0,
+        "first_stride": 2,
         "loss": "cosine",
         "optimizer": "adadelta",
         "learning_rate": None,
         "weight_decay": 0.0,
         "schedule": "constant",
         "augmentation": {"rotation": 20.0, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "flip": True},
+        "mixup": 0.0,
+        "averaging": 0.0,
+        "flip_average": False,
         "amp": "auto",
     }
     assert PAPER.rate == 1.0
+    assert PAPER.stride == 2
+
+
+def test_small_images_are_not_made_smaller_at_once() -> None:
+    assert MODERN.stride == 2
+    assert replace(MODERN, image_size=(80, 64)).stride == 1
+    assert replace(MODERN, image_size=(80, 64), first_stride=2).stride == 2
 
 
 def test_plain_values_survive_json_and_build_the_recipe_again() -> None:
@@ -48,6 +60,9 @@ def test_plain_values_survive_json_and_build_the_recipe_again() -> None:
         ({"freeze_epochs": -1}, "^freeze epochs is -1"),
         ({"weight_decay": -0.1}, "^weight decay is -0.1"),
         ({"dropout": 1.0}, "^dropout is 1.0; it must be at least 0 and under 1$"),
+        ({"averaging": 1.0}, "^averaging is 1.0; it must be at least 0 and under 1$"),
+        ({"mixup": -0.1}, "^mixup is -0.1; it must be at least 0$"),
+        ({"first_stride": 3}, "^the first stride is 3; it must be 1 or 2$"),
         ({"learning_rate": 0.0}, "^the learning rate is 0.0; it must be over 0$"),
     ],
 )

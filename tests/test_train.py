@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +60,6 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def test_it_learns_what_is_there(faces: Examples, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from facetools.recipes import NO_AUGMENTATION
 
     recipe = replace(RECIPE, backbone="resnet18", epochs=20, augmentation=NO_AUGMENTATION, batch=20)
@@ -71,14 +71,17 @@ def test_it_learns_what_is_there(faces: Examples, tmp_path: Path) -> None:
     assert records[-1]["valid_balanced_accuracy"] == 1
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 4])
-def test_an_interrupted_run_ends_like_an_unbroken_one(faces: Examples, tmp_path: Path, stop_after: int) -> None:
+@pytest.mark.parametrize(("stop_after", "averaging"), [(1, 0.9), (3, 0.0), (4, 0.9)])
+def test_an_interrupted_run_ends_like_an_unbroken_one(
+    faces: Examples, tmp_path: Path, stop_after: int, averaging: float
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(RECIPE, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
+    recipe = replace(RECIPE, averaging=averaging, mixup=0.2)
+    train(recipe, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
     steps: list[int] = []
     with pytest.raises(Interrupted):
         train(
-            RECIPE,
+            recipe,
             ("left", "right"),
             faces,
             faces,
@@ -89,13 +92,43 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(faces: Examples, tmp_path:
             interrupted=lambda: len(steps) >= stop_after,
         )
     assert len(steps) == stop_after
-    train(RECIPE, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
+    train(recipe, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
     assert_same_run(whole, broken)
+    last, best = weights(whole / "last.pt"), weights(whole / "best.pt")
+    assert all(torch.equal(last[name], best[name]) for name in last) == (not averaging)
+
+
+def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Examples, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, averaging=0.5, epochs=1, batch=20)
+    network: list[dict[str, torch.Tensor]] = []
+
+    def stop_at(step: int) -> Callable[[], bool]:
+        return lambda: len(network) == step
+
+    for step in (1, 2):
+        network.clear()
+        with pytest.raises(Interrupted):
+            run = tmp_path / str(step)
+            train(
+                recipe,
+                ("left", "right"),
+                faces,
+                faces,
+                run,
+                device=CPU,
+                on_step=lambda images: network.append({}),
+                interrupted=stop_at(step),
+            )
+    first, second = (weights(tmp_path / step / "last.pt") for step in ("1", "2"))
+    train(recipe, ("left", "right"), faces, faces, tmp_path / "2", device=CPU, resume=True)
+    kept = weights(tmp_path / "2" / "best.pt")
+    # The average of the first step is the network itself; at the second, 2 / 11 of the old and 9 / 11 of the new.
+    for name, value in kept.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
 
 
 def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     train(RECIPE, ("left", "right"), faces, faces, tmp_path, device=CPU)
     with pytest.raises(CheckpointError, match=r"learning_rate None, not 0\.1"):
         train(replace(RECIPE, learning_rate=0.1), ("left", "right"), faces, faces, tmp_path, device=CPU, resume=True)
@@ -104,8 +137,6 @@ def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
     faces: Examples, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     recipe = replace(RECIPE, learning_rate=1e30, schedule="constant", optimizer="sgd")
     with pytest.raises(DivergedError, match=r"the loss at step \d+ is (nan|inf)"):
         train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU)

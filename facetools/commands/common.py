@@ -100,7 +100,8 @@ class _Terminated(BaseException):
 
 @dataclass
 class Job:
-    """One run of a command: what its shared options say, and its words on stderr."""
+    """One run of a command: what its shared options say, and its words on stderr. One that `follows` another process
+    of the same run names inputs that fail, and leaves all else to that one."""
 
     name: str
     seed: int = 0
@@ -110,6 +111,7 @@ class Job:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    follows: bool = False
     failures: int = 0
     exit_code: int = 0
     _started: float = field(default_factory=time.monotonic)
@@ -118,12 +120,12 @@ class Job:
 
     def say(self, message: str) -> None:
         """A line on stderr, unless --quiet."""
-        if not self.quiet:
+        if not (self.quiet or self.follows):
             self._print(message)
 
     def detail(self, message: str) -> None:
         """A line on stderr with --verbose."""
-        if self.verbose:
+        if self.verbose and not self.follows:
             self._print(message)
 
     def failed(self, what: str, reason: str) -> None:
@@ -141,7 +143,7 @@ class Job:
         """The last lines: how many inputs were left out; what was done, with version, time and memory."""
         from facetools import memory
 
-        if self.failures:
+        if self.failures and not self.follows:
             self._print(f"{self.failures:,} {'input was' if self.failures == 1 else 'inputs were'} left out")
             if self.on_error == "report":
                 self.exit_code = self.exit_code or LEFT_OUT
@@ -170,7 +172,7 @@ class Job:
 
     @contextmanager
     def _shown(self, unit: str, total: int | None, share: bool = False) -> Iterator[Callable[[float], None]]:
-        if self.quiet:
+        if self.quiet or self.follows:
             yield lambda done: None
             return
         around = self._progress
@@ -371,10 +373,13 @@ def _redirect_stdout() -> None:
 
 
 def _usable_cpus() -> int:
+    """The CPUs that are this process's: those of the machine are shared with the others that torchrun started on it."""
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
     if slurm.isdigit() and int(slurm) > 0:
         return int(slurm)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, seen // max(1, int(beside))) if beside.isdigit() else seen
 
 
 def _show_version(context: typer.Context, wanted: bool) -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from facetools.commands.common import Failure, Format, Job, Null, Output, Sources, command, encoding_of, image_paths
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facetools.distributed import Group
+    from facetools.parts import Parts
+    from facetools.table import Encoding, Table
+
+    #: The table of some images, batch after batch, in bfloat16 or not; None decides by the first ones.
+    Tables = Callable[[list[str], bool | None], Iterator[Table]]
 
 
 @command
@@ -29,63 +43,163 @@ def fa_predict(
         Literal["train", "valid", "test"] | None,
         typer.Option("--partition", help="Take this part of a CelebA folder only."),
     ] = None,
+    thresholds: Annotated[
+        Literal["0.5", "accuracy", "balanced"],
+        typer.Option(
+            help="Move the scores so that 0.5 decides as did best in validation, by accuracy or balanced accuracy."
+        ),
+    ] = "0.5",
     batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images computed at a time.")] = 64,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is done in FILE.parts, and continue from there.")
+    ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Leave the table in parts, FILE.parts/*.npy, instead of joining them.")
+    ] = False,
     null: Null = False,
 ) -> None:
     """Predict the facial attributes of images.
 
     Writes a face table with a score from 0 to 1 for each attribute of each image, in the order of the images. A
-    folder in CelebA's layout stands for its images.
+    folder in CelebA's layout stands for its images. Processes started together by torchrun or srun share the images
+    and write one table.
     \f
     Examples:
       fa-predict faces/ --model run/best.pt > scores.jsonl
       fa-predict faces.zip --model run/best.pt | fa-cluster -k 16 --attributes paper10 > clusters.jsonl
       fa-predict celeba/ --partition test --labels celeba/ --model run/best.pt -o test.npy
       find . -name '*.jpg' -print0 | fa-predict -0 - --model run/best.pt --format npy > scores.npy
+      srun --ntasks 8 fa-predict faces.txt --model run/best.pt -o scores.npy --resume
     """
-    from facetools import images, metrics, table
+    from facetools import images, table
     from facetools.commands.labels import Truth
+    from facetools.distributed import joined, place
     from facetools.model import choose_device, load_checkpoint, use_threads
-    from facetools.predict import predict
+    from facetools.parts import Parts
+    from facetools.predict import PROBES, predict, wants_bfloat16
+    from facetools.thresholds import recentred
 
-    use_threads(job.jobs)
-    device = choose_device(job.device)
-    network, _ = load_checkpoint(Path(model))
-    config = network.config
-    paths = image_paths(sources, null=null, partition=partition)
-    truth = Truth.read(labels, config.attributes) if labels else None
-    if truth is not None:
-        paths = truth.known(paths, job.failed)
-    rows, labelled = 0, []
-    with (
-        table.writing(output, encoding_of(format, output)) as writer,
-        job.progress("images", len(paths)) as advance,
-    ):
-        batches = images.batches(paths, config.image_size, batch, jobs=job.jobs, failed=job.failed)
-        for names, scores in predict(network, batches, device=device):
-            columns = table.Attributes(config.attributes, scores)
-            known = None if truth is None else truth.of(names)
-            writer.write(table.Table(table.encode_paths(names), columns, known))
-            if known is not None:
-                labelled.append((scores, known.names, known.values))
-            rows += len(names)
-            advance(len(names))
-        if not rows:
-            raise Failure(f"none of the {len(paths)} images could be read")
-    if labelled:
-        import numpy as np
+    here = place()
+    in_parts = here.world > 1 or resume or parts
+    if in_parts and output == "-":
+        raise typer.BadParameter("parts of a table lie beside its file: name one", param_hint="--output")
+    job.follows = not here.first
+    with joined(here) as group:
+        use_threads(job.jobs)
+        device = choose_device(job.device, here.local_rank)
+        network, checkpoint = load_checkpoint(Path(model))
+        config = network.config
+        paths = image_paths(sources, null=null, partition=partition)
+        truth = Truth.read(labels, config.attributes) if labels else None
+        if truth is not None:
+            paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
+        unknown = job.failures
+        moved = None if thresholds == "0.5" else _thresholds(checkpoint, thresholds, model)
+        judge = _Judge()
 
-        names_of_truth = labelled[0][1]
-        columns_of_truth = [config.attributes.index(name) for name in names_of_truth]
-        means = metrics.means(
-            np.concatenate([values for _, _, values in labelled]),
-            np.concatenate([scores[:, columns_of_truth] for scores, _, _ in labelled]),
-        )
-        job.say(
-            f"{len(names_of_truth)} attributes: mean accuracy {means['accuracy']:.2%}, balanced accuracy "
-            f"{means['balanced_accuracy']:.2%}, F1 {means['f1']:.2%}, average Hamming distance {means['hamming']:.3f}"
-        )
-    job.done(f"{rows:,} faces")
+        def tables(some: list[str], bfloat16: bool | None = None) -> Iterator[Table]:
+            batches = images.batches(some, config.image_size, batch, jobs=job.jobs, failed=job.failed)
+            for names, scores in predict(network, batches, device=device, bfloat16=bfloat16):
+                columns = table.Attributes(config.attributes, scores if moved is None else recentred(scores, moved))
+                yield table.Table(table.encode_paths(names), columns, None if truth is None else truth.of(names))
+
+        encoding = encoding_of(format, output)
+        if not in_parts:
+            with table.writing(output, encoding) as writer, job.progress("images", len(paths)) as advance:
+                for block in tables(paths):
+                    writer.write(block)
+                    judge.see(block)
+                    advance(len(block))
+                if not judge.rows:
+                    raise Failure(f"none of the {len(paths)} images could be read")
+        else:
+            folder = Path(output + ".parts")
+            if here.first:
+                # At least four parts a process, so that none waits long for another.
+                size = batch * max(1, min(64, math.ceil(len(paths) / (4 * here.world * batch))))
+                digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+                about = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
+                Parts.begin(folder, paths, size, about, resume=resume)
+            group.follow("begun")
+            made = Parts.found(folder, paths)
+            bfloat16, some = False, paths[:PROBES]
+            for _, pixels in images.batches(some, config.image_size, PROBES, jobs=1, failed=lambda path, reason: None):
+                bfloat16 = wants_bfloat16(network, pixels, device)
+            _make(job, group, made, tables, bfloat16)
+            group.arrive("made")
+            if here.first:
+                _join(made, None if parts else output, encoding, judge)
+                job.failures = unknown + len(paths) - judge.rows
+    judge.tell(job)
+
+
+def _make(job: Job, group: Group, parts: Parts, tables: Tables, bfloat16: bool) -> None:
+    """Makes the missing ones of this process's parts."""
+    from facetools import table
+
+    missing = parts.missing(group.share(len(parts)))
+    with job.progress("images", sum(len(parts.inputs(number)) for number in missing)) as advance:
+        for number in missing:
+            with table.writing(str(parts.path(number)), "npy") as writer:
+                for block in tables(parts.inputs(number), bfloat16):
+                    group.check()
+                    writer.write(block)
+                    advance(len(block))
+
+
+def _join(parts: Parts, output: str | None, encoding: Encoding, judge: _Judge) -> None:
+    """Writes the table of all parts to `output`, and then deletes them; or leaves them, where that is None."""
+    from facetools import table
+
+    if output is None:
+        for block in parts.blocks():
+            judge.see(block)
+        return
+    with table.writing(output, encoding) as writer:
+        for block in parts.blocks():
+            writer.write(block)
+            judge.see(block)
+        if not judge.rows:
+            raise Failure("none of the images could be read")
+    parts.remove()
+
+
+def _thresholds(checkpoint: dict[str, Any], aim: str, model: str) -> np.ndarray:
+    import numpy as np
+
+    if aim not in checkpoint.get("thresholds", {}):
+        raise Failure(f"{model} has no thresholds for {aim}; train it anew, with images to validate on")
+    return np.array(checkpoint["thresholds"][aim])
+
+
+@dataclass
+class _Judge:
+    """Sees the rows that are written, and tells how many they are and how right."""
+
+    rows: int = 0
+    _names: tuple[str, ...] = ()
+    _seen: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+    def see(self, block: Table) -> None:
+        self.rows += len(block)
+        if block.labels is not None and block.scores is not None:
+            self._names = block.labels.names
+            self._seen.append((block.labels.values, block.scores.select(self._names)))
+
+    def tell(self, job: Job) -> None:
+        if self._seen:
+            import numpy as np
+
+            from facetools import metrics
+
+            labels, scores = zip(*self._seen, strict=True)
+            mean = metrics.means(np.concatenate(labels), np.concatenate(scores))
+            job.say(
+                f"{len(self._names)} attributes: mean accuracy {mean['accuracy']:.2%}, balanced accuracy "
+                f"{mean['balanced_accuracy']:.2%}, F1 {mean['f1']:.2%}, average precision "
+                f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}"
+            )
+        job.done(f"{self.rows:,} faces")
 
 
 main = fa_predict

@@ -39,7 +39,7 @@ def fa_train(
     attributes: AttributesOption = "paper37",
     recipe: Annotated[
         Literal["paper", "modern"], typer.Option(help="Where the settings that are not given come from.")
-    ] = "modern",
+    ] = "paper",
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
     ] = None,
@@ -104,23 +104,33 @@ def fa_train(
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
     ] = 0.1,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync-batchnorm/--no-sync-batchnorm",
+            help="Whether several processes normalise by the statistics of all of a batch, or each by its part's.",
+        ),
+    ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from RUN/last.pt, if it is there.")] = False,
     null: Null = False,
 ) -> None:
     """Train a network to predict facial attributes.
 
     SOURCE is a folder in CelebA's layout, whose partition tells training from validation, or images with --labels.
-    The defaults are the paper's. RUN holds best.pt and last.pt (checkpoints), history.jsonl and config.json; each
-    epoch's record is written to stdout. SIGTERM, SIGUSR1 and SIGUSR2 finish the step, write last.pt and exit 75, so
-    that a batch system can start the same command again with --resume.
+    The defaults are those of the recipe. RUN holds best.pt and last.pt (checkpoints), history.jsonl and config.json;
+    each epoch's record is written to stdout. SIGTERM, SIGUSR1 and SIGUSR2 finish the step, write last.pt and exit 75,
+    so that a batch system can start the same command again with --resume. Processes started together by torchrun or
+    srun train one network.
     \f
     Examples:
       fa-train celeba/ -o run
-      fa-train celeba/ -o run --weights none --image-size 96x80 --loss bce --optimizer adamw --schedule onecycle
+      fa-train celeba/ -o run --recipe modern --weights none --image-size 80x64
       fa-train faces.zip --labels list_attr.csv --attributes Smiling,Eyeglasses -o run
       fa-train celeba/ -o run --resume | jq .valid_accuracy
+      torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
     from facetools import table
+    from facetools.distributed import joined, place
     from facetools.model import choose_device, use_threads
     from facetools.train import Interrupted, train
 
@@ -155,46 +165,54 @@ def fa_train(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    run = Path(output)
-    if (run / "last.pt").exists() and not resume:
-        raise Failure(f"{run} holds a run already; continue it with --resume, or name another folder")
-    use_threads(job.jobs)
-    device = choose_device(job.device)
-    names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
-    job.say(
-        f"{len(training):,} images to train on, {len(validation):,} to validate on, {len(names)} attributes, {device}"
-    )
-
+    run, here = Path(output), place()
+    job.follows = not here.first
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda number, frame: asked.append(number))
 
     def show(record: dict[str, Any]) -> None:
+        if job.follows:
+            return
         sys.stdout.buffer.write(table.record(record))
         sys.stdout.flush()
         shown = {name: round(value, 4) for name, value in record.items() if name != "epoch"}
         job.detail(f"epoch {record['epoch']}: {json.dumps(shown)}")
 
-    try:
+    stopped = False
+    with joined(here, collectives=True) as group:
+        if here.first and (run / "last.pt").exists() and not resume:
+            raise Failure(f"{run} holds a run already; continue it with --resume, or name another folder")
+        use_threads(job.jobs)
+        device = choose_device(job.device, here.local_rank)
+        names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
+        counts = f"{len(training):,} images to train on, {len(validation):,} to validate on"
+        job.say(f"{counts}, {len(names)} attributes, {device}{f', {here.world} processes' if here.world > 1 else ''}")
         with job.progress("images", settings.epochs * len(training)) as advance:
-            train(
-                settings,
-                names,
-                training,
-                validation,
-                run,
-                device=device,
-                jobs=job.jobs,
-                seed=job.seed,
-                resume=resume,
-                made_by=made_by(job, sources),
-                failed=job.failed,
-                on_step=advance,
-                on_epoch=show,
-                interrupted=lambda: bool(asked),
-            )
-    except Interrupted:
-        job.say(f"{signal.Signals(asked[0]).name}: {run / 'last.pt'} is written; continue with --resume")
+            try:
+                train(
+                    settings,
+                    names,
+                    training,
+                    validation,
+                    run,
+                    device=device,
+                    jobs=job.jobs,
+                    seed=job.seed,
+                    resume=resume,
+                    made_by=made_by(job, sources),
+                    failed=job.failed,
+                    on_step=advance,
+                    on_epoch=show,
+                    interrupted=lambda: bool(asked),
+                    group=group,
+                    sync=sync,
+                )
+            except Interrupted:  # of which all processes know
+                stopped = True
+    if stopped:
+        by = signal.Signals(asked[0]).name if asked else "another process was stopped"
+        job.say(f"{by}: {run / 'last.pt'} is written; continue with --resume")
         job.exit_code = RESUME
         return
     job.done(f"{run / 'best.pt'} is written")

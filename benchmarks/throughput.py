@@ -1,0 +1,422 @@
+"""Images a second, ours against the plain loop that a user would write: python benchmarks/throughput.py
+
+    python benchmarks/throughput.py                    all jobs, by turns, three times: a table, results/throughput.json
+    python benchmarks/throughput.py JOB ENGINE         one run in this process: images a second, as JSON
+
+Engines are `facetools`, `plain` and, for jobs with a network, `forward`, or `step`, which compute on a batch that lies
+ready, in the way that is fastest here: what is lost to it is reading, decoding and augmenting. The faces are drawn
+(seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import models, transforms
+
+from facetools import augment, images
+from facetools.attributes import PAPER37
+from facetools.celeba import CelebA
+from facetools.model import AttributeNet, ModelConfig, choose_device, to_pixels
+from facetools.predict import predict, wants_bfloat16
+from facetools.recipes import PAPER
+from facetools.synthetic import write_celeba
+
+HERE = Path(__file__).parent
+FACES = 512
+BATCH = 64
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+THREADS = torch.get_num_threads()
+#: Jobs and the engines beside facetools.
+JOBS = {
+    "predict 224x224": ("plain", "forward"),
+    "predict 96x80": ("plain", "forward"),
+    "predict 80x64": ("plain", "forward"),
+    "train 224x224": ("plain", "step"),
+    "train 80x64": ("plain", "step"),
+    "augment 224x224": ("plain",),
+    "augment 80x64": ("plain",),
+    "eigenface 80x64": ("plain",),
+}
+
+
+def size_of(job: str) -> tuple[int, int]:
+    height, _, width = job.split()[1].partition("x")
+    return int(height), int(width)
+
+
+def network(size: tuple[int, int]) -> AttributeNet:
+    torch.manual_seed(0)
+    return AttributeNet(ModelConfig(PAPER37, image_size=size)).eval()
+
+
+class Plain(nn.Module):
+    """The same network as a user would write it, on pixels that are normalised already."""
+
+    def __init__(self, like: AttributeNet) -> None:
+        super().__init__()
+        self.features = models.mobilenet_v2().features
+        self.features.load_state_dict(like.backbone[0].state_dict())  # type: ignore[index]
+        self.head = like.head
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(pixels).mean((2, 3)))
+
+
+class Files(Dataset):
+    """Members of a zip through `transform`."""
+
+    def __init__(self, archive: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
+        self._archive, self._transform = archive, transform
+        with zipfile.ZipFile(archive) as opened:
+            self._names = sorted(name for name in opened.namelist() if name.endswith(".jpg"))
+        self._opened: zipfile.ZipFile | None = None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self._opened = self._opened or zipfile.ZipFile(self._archive)
+        picture = Image.open(io.BytesIO(self._opened.read(self._names[row]))).convert("RGB")
+        return self._transform(picture), torch.from_numpy(_labels(row))
+
+
+def _labels(row: int) -> np.ndarray:
+    return np.random.default_rng(row).integers(0, 2, len(PAPER37)).astype(np.float32)
+
+
+def _paths(folder: Path) -> list[str]:
+    return sorted(images.listed([str(CelebA.find(folder).images)]))  # type: ignore[union-attr]
+
+
+# Each engine prepares a job and gives what does it once: the number of images, and an answer to compare.
+
+Work = Callable[[], tuple[int, np.ndarray]]
+
+
+def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
+    device, model, paths = choose_device("auto"), network(size), _paths(folder)
+
+    def work() -> tuple[int, np.ndarray]:
+        batches = images.batches(paths, size, BATCH, jobs=THREADS, failed=_failed)
+        found = np.concatenate([scores for _, scores in predict(model, batches, device=device)])
+        return len(found), found
+
+    return work
+
+
+def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
+    device, model = choose_device("auto"), Plain(network(size)).eval()
+    model.to(device)
+    steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    loader = DataLoader(Files(folder / "img_align_celeba.zip", transforms.Compose(steps)), BATCH, num_workers=THREADS)
+
+    def work() -> tuple[int, np.ndarray]:
+        with torch.no_grad():
+            found = np.concatenate([torch.sigmoid(model(pixels.to(device))).cpu().numpy() for pixels, _ in loader])
+        return len(found), found
+
+    return work
+
+
+def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
+    device, model = choose_device("auto"), network(size)
+    ready = np.random.default_rng(0).integers(0, 256, (BATCH, *size, 3), dtype=np.uint8)
+    bfloat16 = wants_bfloat16(model, ready, device)
+    pixels = to_pixels(ready, device)
+
+    def work() -> tuple[int, np.ndarray]:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            for _ in range(FACES // BATCH):
+                found = model(pixels)
+        return FACES, found.float().cpu().numpy()
+
+    return work
+
+
+def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
+    pixels = to_pixels(_some(folder, size), torch.device("cpu"))
+
+    def work() -> tuple[int, np.ndarray]:
+        rng = np.random.default_rng(0)
+        for start in range(0, len(pixels), BATCH):
+            draws = augment.draw(BATCH, PAPER.augmentation, rng)
+            found = augment.warp(pixels[start : start + BATCH], augment.matrices(draws, *size))
+        return len(pixels), found.numpy()
+
+    return work
+
+
+def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
+    pixels = torch.from_numpy(_some(folder, size)).permute(0, 3, 1, 2).float().contiguous()
+    reach = PAPER.augmentation
+    random = transforms.Compose(
+        [
+            transforms.RandomAffine(
+                reach.rotation,
+                (reach.shift, reach.shift),
+                (1 - reach.zoom, 1 + reach.zoom),
+                reach.shear,
+                transforms.InterpolationMode.BILINEAR,
+            ),
+            transforms.RandomHorizontalFlip(),
+        ]
+    )
+
+    def work() -> tuple[int, np.ndarray]:
+        torch.manual_seed(0)
+        for start in range(0, len(pixels), BATCH):
+            found = torch.stack([random(image) for image in pixels[start : start + BATCH]])
+        return len(pixels), found.numpy()
+
+    return work
+
+
+def train_ours(folder: Path, size: tuple[int, int]) -> Work:
+    from facetools.losses import LOSSES
+    from facetools.train import _ahead, _inputs, _optimizer, _Pixels
+
+    device, model, paths = choose_device("auto"), network(size), _paths(folder)
+    recipe = _recipe(size)
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = _optimizer(model, recipe)
+    pixels_of = _Pixels(paths, size, THREADS, _failed)
+    labels = np.stack([_labels(row) for row in range(len(paths))])
+
+    def work() -> tuple[int, np.ndarray]:
+        plan = np.split(np.arange(len(paths)), len(paths) // BATCH)
+        for kept, decoded in _ahead(pixels_of.batch(rows) for rows in plan):
+            rng = np.random.default_rng(int(kept[0]))
+            pixels, truth = _inputs(decoded, labels[kept], np.arange(len(kept)), len(kept), recipe, device, rng)
+            loss = LOSSES[recipe.loss](model(pixels), truth)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        return len(paths), loss.detach().cpu().numpy()
+
+    return work
+
+
+def train_plain(folder: Path, size: tuple[int, int]) -> Work:
+    device, model, reach = choose_device("auto"), Plain(network(size)), PAPER.augmentation
+    model.to(device).train()
+    steps = [
+        transforms.Resize(size),
+        transforms.RandomAffine(
+            reach.rotation, (reach.shift, reach.shift), (1 - reach.zoom, 1 + reach.zoom), reach.shear
+        ),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    loader = DataLoader(Files(folder / "img_align_celeba.zip", transforms.Compose(steps)), BATCH, num_workers=THREADS)
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+
+    def work() -> tuple[int, np.ndarray]:
+        seen = 0
+        for pixels, labels in loader:
+            scores = torch.sigmoid(model(pixels.to(device)))
+            loss = -torch.cosine_similarity(scores, labels.to(device)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen += len(pixels)
+        return seen, loss.detach().cpu().numpy()
+
+    return work
+
+
+def train_step(folder: Path, size: tuple[int, int]) -> Work:
+    from facetools.losses import LOSSES
+    from facetools.train import _optimizer
+
+    device, model, recipe = choose_device("auto"), network(size), _recipe(size)
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = _optimizer(model, recipe)
+    pixels = to_pixels(_some(folder, size)[:BATCH], device)
+    labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(device)
+
+    def work() -> tuple[int, np.ndarray]:
+        for _ in range(FACES // BATCH):
+            loss = LOSSES[recipe.loss](model(pixels), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        return FACES, loss.detach().cpu().numpy()
+
+    return work
+
+
+def eigenface_ours(folder: Path, size: tuple[int, int]) -> Work:
+    from facetools.eigenface import Spool, eigenfaces
+
+    faces, clusters = _many(folder, size)
+
+    def work() -> tuple[int, np.ndarray]:
+        with Spool(np.bincount(clusters), (*size, 3)) as spool:
+            for cluster, face in zip(clusters.tolist(), faces, strict=True):
+                spool.add(cluster, face)
+            made = list(eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=torch.device("cpu")))
+        return len(faces), np.array([face.explained_variance for face in made])
+
+    return work
+
+
+def eigenface_plain(folder: Path, size: tuple[int, int]) -> Work:
+    from sklearn.decomposition import PCA
+
+    faces, clusters = _many(folder, size)
+    rows = faces.reshape(len(faces), -1)
+
+    def work() -> tuple[int, np.ndarray]:
+        made = [PCA(COMPONENTS, svd_solver="full").fit(rows[clusters == c].astype(float)) for c in range(CLUSTERS)]
+        return len(faces), np.array([pca.explained_variance_ for pca in made])
+
+    return work
+
+
+CLUSTERS, COMPONENTS, MANY = 16, 4, 8000
+ENGINES: dict[tuple[str, str], Callable[[Path, tuple[int, int]], Work]] = {
+    ("predict", "facetools"): predict_ours,
+    ("predict", "plain"): predict_plain,
+    ("predict", "forward"): predict_forward,
+    ("train", "facetools"): train_ours,
+    ("train", "plain"): train_plain,
+    ("train", "step"): train_step,
+    ("augment", "facetools"): augment_ours,
+    ("augment", "plain"): augment_plain,
+    ("eigenface", "facetools"): eigenface_ours,
+    ("eigenface", "plain"): eigenface_plain,
+}
+
+
+def _recipe(size: tuple[int, int]) -> Any:
+    from dataclasses import replace
+
+    return replace(PAPER, weights="none", image_size=size)
+
+
+def _some(folder: Path, size: tuple[int, int]) -> np.ndarray:
+    return np.concatenate([pixels for _, pixels in images.batches(_paths(folder), size, BATCH, jobs=2, failed=_failed)])
+
+
+def _many(folder: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Blends of drawn faces with noise, so that no two are equal, uint8 (MANY, h, w, 3), and their clusters."""
+    some, rng = _some(folder, size), np.random.default_rng(0)
+    pairs = rng.integers(0, len(some), (2, MANY))
+    noise = rng.integers(0, 16, (MANY, *size, 3), dtype=np.uint8)
+    return some[pairs[0]] // 2 + some[pairs[1]] // 4 + noise, rng.integers(0, CLUSTERS, MANY)
+
+
+def _failed(path: str, reason: str) -> None:
+    raise AssertionError(f"{path}: {reason}")
+
+
+def one(job: str, engine: str, folder: Path) -> dict[str, Any]:
+    """Images a second of the second of two goes, of which the first warms up, and the answer of that."""
+    work = ENGINES[job.split()[0], engine](folder, size_of(job))
+    _, answer = work()
+    started = time.perf_counter()
+    count, _ = work()
+    return {"rate": count / (time.perf_counter() - started), "answer": answer.ravel()[:4096].tolist()}
+
+
+def cold(folder: Path) -> float:
+    """Seconds of `fa-predict one.jpg` from nothing."""
+    with tempfile.TemporaryDirectory() as scratch:
+        from facetools.model import save_checkpoint
+
+        model = Path(scratch) / "model.pt"
+        save_checkpoint(model, network((224, 224)))
+        line = [sys.executable, "-m", "facetools.commands.predict", _paths(folder)[0], "--model", str(model)]
+        started = time.perf_counter()
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - started
+
+
+def agree(job: str, ours: list[float], plain: list[float]) -> bool:
+    """Scores are as near as bfloat16 and another antialiasing let them be; variances are equal; trained and augmented
+    images are random, and are compared by their size alone."""
+    if job.startswith("predict"):
+        return bool(np.abs(np.subtract(ours, plain)).max() < 0.03)
+    if job.startswith("eigenface"):
+        return np.allclose(ours, plain, rtol=1e-6)
+    return len(ours) == len(plain) and bool(np.isfinite(ours).all())
+
+
+def rates(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
+    """Images a second of each engine, which take turns."""
+    found: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        answers = {}
+        for engine in ("facetools", *JOBS[job]):
+            line = [sys.executable, __file__, job, engine, "--folder", str(folder)]
+            told = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout)
+            found.setdefault(engine, []).append(told["rate"])
+            answers[engine] = told["answer"]
+        assert agree(job, answers["facetools"], answers["plain"]), f"{job}: the engines disagree"
+    return found
+
+
+def table(results: dict[str, dict[str, list[float]]], cold_seconds: list[float]) -> Iterator[str]:
+    yield "| job | facetools, images/s | plain loop | times as fast (least to most) | share of the ready batch |"
+    yield "|---|--:|--:|--:|--:|"
+    for job, found in results.items():
+        ours, plain = found["facetools"], found["plain"]
+        ratios = sorted(a / b for a, b in zip(ours, plain, strict=True))
+        ready = next((found[engine] for engine in ("forward", "step") if engine in found), None)
+        share = f"{statistics.median(a / b for a, b in zip(ours, ready, strict=True)):.0%}" if ready else ""
+        yield (
+            f"| {job} | {statistics.median(ours):,.0f} | {statistics.median(plain):,.0f} | "
+            f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) | {share} |"
+        )
+    yield f"\n`fa-predict one.jpg`, cold: {statistics.median(cold_seconds):.1f} s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("job", nargs="?", choices=JOBS)
+    parser.add_argument("engine", nargs="?")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    if asked.job:
+        print(json.dumps(one(asked.job, asked.engine, asked.folder)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_celeba(folder, FACES, seed=0, size=(218, 178))
+        results = {}
+        for job in JOBS:
+            results[job] = rates(job, folder, asked.repeats)
+            print(
+                job,
+                {engine: [round(rate) for rate in found] for engine, found in results[job].items()},
+                file=sys.stderr,
+            )
+        seconds = [cold(folder) for _ in range(asked.repeats + 1)][1:]
+    print(*table(results, seconds), sep="\n")
+    content = {"machine": machine(), "images_per_second": results, "cold_seconds": seconds}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results/throughput.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""One job of many processes, on one machine or several: who this process is, and the few things they do together.
+
+Processes are started by torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) or as the tasks of a job step
+by srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID and the step's hosts and job number); nothing is configured.
+A process that was started otherwise is alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+#: Seconds between signs of life of a process, and of silence after which it counts as dead.
+BEAT, SILENCE = 2.0, 60.0
+_START = timedelta(minutes=10)
+
+
+class PeerError(RuntimeError):
+    """Another process of the job has failed; the message is its own."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among the `world` ones of a job: its `rank` among all and `local_rank` on its machine."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    address: str = ""
+    port: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that speaks and writes for all."""
+        return self.rank == 0
+
+
+def place(environment: dict[str, str] | None = None) -> Place:
+    """Where the environment says that this process stands; a ValueError where it contradicts itself."""
+    given = dict(os.environ) if environment is None else environment
+    if "RANK" in given and "WORLD_SIZE" in given:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        address, port = given.get("MASTER_ADDR", "127.0.0.1"), given.get("MASTER_PORT", "29500")
+    elif "SLURM_STEP_NUM_TASKS" in given and "SLURM_PROCID" in given:
+        # A batch script itself has SLURM_NTASKS and SLURM_PROCID too, though it runs once.
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        address = first_host(given.get("SLURM_STEP_NODELIST", "127.0.0.1"))
+        port = given.get("MASTER_PORT") or str(_port(given))
+    else:
+        return Place()
+    try:
+        rank, world, local = (int(given.get(name, "0")) for name in names)
+        found = Place(rank, world, local, address, int(port))
+    except ValueError:
+        raise ValueError(f"{', '.join(names)} must be numbers") from None
+    if not 0 <= rank < world:
+        raise ValueError(f"{names[0]} is {rank}; it must be from 0 to {world - 1}, one less than {names[1]}")
+    return found if world > 1 else Place()
+
+
+def first_host(hosts: str) -> str:
+    """The first of Slurm's list of hosts: `gpu[03-05,9],cpu1` begins with `gpu03`."""
+    found = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", hosts)
+    return "".join(part or "" for part in found.groups()) if found else hosts
+
+
+def _port(given: dict[str, str]) -> int:
+    """A port that the steps of a job, and jobs that share a machine, are unlikely to have in common."""
+    return 20000 + (int(given.get("SLURM_JOB_ID", "0")) * 16 + int(given.get("SLURM_STEP_ID", "0"))) % 40000
+
+
+class Group:
+    """The processes of a job, connected. Alone, all of this is done at once and without a network."""
+
+    def __init__(self, here: Place, store: Store | None) -> None:
+        self.place = here
+        self._store = store
+        self._done = threading.Event()
+
+    def share(self, count: int) -> range:
+        """The items of this process out of `count`: every world-th from its rank on."""
+        return range(self.place.rank, count, self.place.world)
+
+    def check(self) -> None:
+        """Raises a PeerError if another process has failed."""
+        if self._store is None:
+            return
+        with _gone():
+            if message := self._value("failed"):
+                self._store.set(f"heard/{self.place.rank}", "")
+                raise PeerError(message)
+
+    def arrive(self, name: str) -> None:
+        """Says that this process has come to `name`; the first one waits there for all others. A PeerError if one of
+        them fails, or falls silent, before."""
+        if self._store is None:
+            return
+        with _gone():
+            self._store.set(f"{name}/{self.place.rank}", "here")
+        waiting = {rank: ("", time.monotonic()) for rank in range(1, self.place.world)} if self.place.first else {}
+        while waiting:
+            self.check()
+            for rank, (before, since) in list(waiting.items()):
+                beat = self._value(f"beat/{rank}")
+                if self._store.check([f"{name}/{rank}"]):
+                    del waiting[rank]
+                elif beat != before:
+                    waiting[rank] = (beat, time.monotonic())
+                elif time.monotonic() - since > SILENCE:
+                    raise PeerError(f"process {rank} of {self.place.world} has fallen silent")
+            time.sleep(0.02)
+
+    def follow(self, name: str) -> None:
+        """Returns when the first process has come to `name`."""
+        if self._store is None:
+            return
+        if self.place.first:
+            self._store.set(name, "here")
+        while not self._value(name):
+            self.check()
+            time.sleep(0.02)
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The `value` of every process, by rank, in every process."""
+        if self.place.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.place.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true in any process."""
+        if self.place.world == 1:
+            return flag
+        raised = torch.tensor([flag], dtype=torch.int32)
+        dist.all_reduce(raised)
+        return bool(raised.item())
+
+    def total(self, value: float) -> float:
+        """The sum of every process's `value`."""
+        if self.place.world == 1:
+            return value
+        total = torch.tensor([value], dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total.item())
+
+    def _value(self, key: str) -> str:
+        """What is kept under a key, if anything: to get what is not there would wait for it."""
+        assert self._store is not None
+        return self._store.get(key).decode() if self._store.check([key]) else ""
+
+    def _beat(self) -> None:
+        assert self._store is not None
+        count = 0
+        while not self._done.wait(BEAT):
+            count += 1
+            try:
+                self._store.set(f"beat/{self.place.rank}", str(count))
+            except RuntimeError:
+                return
+
+    def _fail(self, error: BaseException) -> PeerError | None:
+        """Tells all of a failure, or finds that it follows from another process's."""
+        assert self._store is not None
+        message = f"process {self.place.rank} of {self.place.world}: {error or type(error).__name__}"
+        try:
+            if isinstance(error, RuntimeError):  # torch's, where a peer is gone, whose own word may be on its way
+                self._await(["failed"])
+            found = self._store.compare_set("failed", "", message).decode()
+            self._store.set(f"heard/{self.place.rank}", "")
+            self._last()
+        except RuntimeError:
+            return PeerError("the first process of the job has gone")
+        return PeerError(found) if found != message else None
+
+    def _last(self) -> None:
+        """Lets the first process, with which the store goes, leave only when all have heard of a failure."""
+        if self.place.first:
+            self._await([f"heard/{rank}" for rank in range(1, self.place.world)])
+
+    def _await(self, keys: list[str], seconds: float = 5.0) -> None:
+        assert self._store is not None
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit and not self._store.check(keys):
+            time.sleep(0.05)
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    try:
+        yield
+    except PeerError:
+        raise
+    except RuntimeError:  # torch's DistNetworkError and its kin
+        raise PeerError("the first process of the job has gone") from None
+
+
+@contextmanager
+def joined(here: Place, *, collectives: bool = False) -> Iterator[Group]:
+    """The group of the job's processes for as long as the block runs; with `collectives` they can also add up tensors.
+
+    What fails in the block is told to all, who then stop with a PeerError of that message.
+    """
+    if here.world == 1:
+        yield Group(here, None)
+        return
+    os.environ |= {"MASTER_ADDR": here.address, "MASTER_PORT": str(here.port)}
+    store, _, _ = next(rendezvous("env://", here.rank, here.world, timeout=_START))
+    group = Group(here, store)
+    threading.Thread(target=group._beat, daemon=True).start()
+    try:
+        if collectives:
+            # gloo for values in memory, NCCL for what lies on GPUs
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.world)
+        yield group
+        group.arrive("end")
+    except PeerError:
+        group._last()
+        raise
+    except BaseException as error:
+        if (other := group._fail(error)) is not None:
+            raise other from None
+        raise
+    finally:
+        group._done.set()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+class _Summed(torch.autograd.Function):
+    """The sum of every process's tensor; what depends on it in any process counts in the gradient of each."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation by the statistics of all processes' batches, on any device (torch's own needs a GPU).
+
+    float (n, channels, ...) of any n over 0, which may differ by process; all of them together hold over one value.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(images)
+        others = [axis for axis in range(images.ndim) if axis != 1]
+        shape = [1, -1] + [1] * (images.ndim - 2)
+        count = images.new_tensor([images.numel() / images.shape[1]])
+        sums = _Summed.apply(torch.cat([images.sum(others), count]))
+        mean, total = sums[:-1] / sums[-1], sums[-1].detach()
+        deviations = images - mean.view(shape)
+        variance = _Summed.apply((deviations * deviations).sum(others)) / total
+        with torch.no_grad():
+            assert (
+                self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+            )
+            self.num_batches_tracked.add_(1)
+            share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(variance * total / (total - 1), share)
+        scale = torch.rsqrt(variance + self.eps)
+        return deviations * (scale * self.weight).view(shape) + self.bias.view(shape)
+
+    def _check_input_dim(self, images: Tensor) -> None: ...
+
+
+def synced(model: nn.Module) -> nn.Module:
+    """`model` with its batch normalisations over all processes, the same parameters and names."""
+    if torch.cuda.is_available():
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for name, child in model.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            norm = SyncedBatchNorm(child.num_features, child.eps, child.momentum)
+            norm.load_state_dict(child.state_dict())
+            setattr(model, name, norm)
+        else:
+            synced(child)
+    return model

@@ -1,0 +1,70 @@
+"""The benchmarks: faces like real ones, engines that agree, scripts without mistakes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(BENCHMARKS))
+    import core
+
+    yield core
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def mixture(core: ModuleType) -> ModuleType:
+    import mixture
+
+    return mixture
+
+
+def test_drawn_faces_repeat_as_often_as_real_ones(mixture: ModuleType) -> None:
+    assert mixture.distinct_share(mixture.draw(20_000)) == pytest.approx(0.76, abs=0.03)
+
+
+def test_the_faces_are_always_the_same_and_fewer_are_the_first_of_more(mixture: ModuleType) -> None:
+    faces = mixture.draw(3000)
+    assert (mixture.draw(3000) == faces).all() and (mixture.draw(100) == faces[:100]).all()
+    assert faces.shape == (3000, 1) and int(faces.max()) < 2**37
+
+
+def test_the_engines_of_every_task_agree(core: ModuleType) -> None:
+    import tasks
+
+    seen = set()
+    for case in (*core.cases(quick=True), *core.cases(quick=False)):
+        if case.peer is None or case.task in seen or "GPU" in case.peer:
+            continue
+        seen.add(case.task)
+        answers = [
+            tasks.measured(case.task, engine, 800, case.weighted_check, 0)[1] for engine in (core.OURS, case.peer)
+        ]
+        assert case.same(*answers), case.task
+    assert len(seen) == 10
+
+
+def test_the_table_has_ratios_of_runs_that_follow_one_another(core: ModuleType) -> None:
+    ours = [{"seconds": seconds, "memory": 2e6, "distinct": 5} for seconds in (1, 2, 4)]
+    theirs = [{"seconds": seconds, "memory": 8e6} for seconds in (10, 40, 20)]
+    case = {"task": "ward", "rows": 1000, "ours": ours, "peer": "peer", "peer_rows": 1000, "theirs": theirs}
+    assert core.line(case) == "| ward | 1,000 | 5 | 2 s, 2 MB | peer: 20 s, 8 MB | 10 (5 to 20) |"
+    assert core.line(case | {"peer_rows": 10}).endswith("| peer: 20 s, 8 MB for 10 faces |  |")
+
+
+@pytest.mark.parametrize("script", sorted((BENCHMARKS / "slurm").glob("*.sbatch")), ids=lambda path: path.name)
+def test_batch_scripts_are_clean(script: Path) -> None:
+    check = ["shellcheck", script] if shutil.which("shellcheck") else ["bash", "-n", script]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

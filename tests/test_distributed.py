@@ -1,0 +1,154 @@
+"""Several processes do what one does: the same table to the byte, the same losses; one that fails stops them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from facetools.distributed import Place, first_host, place
+from facetools.model import load_checkpoint
+
+from .conftest import TINY, Drawn, Run, command
+
+PREDICT = ("--batch", "16", "--jobs", "1")
+
+
+def together(world: int, *lines: list[str], slurm: bool = False) -> list[subprocess.CompletedProcess[bytes]]:
+    """Runs `world` processes of one job, all of them by one line or each by its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if slurm else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    started = []
+    for rank in range(world):
+        values = dict(zip(names, map(str, (rank, world, rank)), strict=True)) | {"MASTER_PORT": port}
+        values |= {"SLURM_STEP_NODELIST": "localhost"} if slurm else {"MASTER_ADDR": "127.0.0.1"}
+        line = lines[rank % len(lines)]
+        started.append(
+            subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **values})
+        )
+    done = []
+    for process in started:
+        stdout, stderr = process.communicate(timeout=300)
+        done.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Place()),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, Place()),
+        (
+            {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"},
+            Place(3, 8, 1, "a", 7),
+        ),
+        # A batch script runs once, whatever number of tasks its steps will have.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}, Place()),
+        (
+            {
+                "SLURM_PROCID": "2",
+                "SLURM_STEP_NUM_TASKS": "4",
+                "SLURM_LOCALID": "2",
+                "SLURM_STEP_NODELIST": "gpu[03-05,9],cpu1",
+                "SLURM_JOB_ID": "12",
+                "SLURM_STEP_ID": "1",
+            },
+            Place(2, 4, 2, "gpu03", 20193),
+        ),
+    ],
+)
+def test_the_place_is_read_from_the_environment(environment: dict[str, str], expected: Place) -> None:
+    assert place(environment) == expected
+
+
+def test_a_place_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="RANK is 4; it must be from 0 to 3"):
+        place({"RANK": "4", "WORLD_SIZE": "4"})
+    with pytest.raises(ValueError, match="must be numbers"):
+        place({"RANK": "one", "WORLD_SIZE": "4"})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"), [("a", "a"), ("a1,b2", "a1"), ("n[7,9]", "n7"), ("n[10-12]", "n10"), ("x[1-2],y", "x1")]
+)
+def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
+    assert first_host(hosts) == first
+
+
+@pytest.mark.parametrize(("world", "encoding", "slurm"), [(2, "jsonl", False), (3, "npy", True)])
+def test_a_table_made_together_is_that_of_one(
+    drawn: Drawn, run: Run, tmp_path: Path, world: int, encoding: str, slurm: bool
+) -> None:
+    alone, shared, broken = tmp_path / f"alone.{encoding}", tmp_path / f"shared.{encoding}", tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    line = (drawn.zip, broken, drawn.zip, "--model", drawn.model, *PREDICT, "--thresholds", "balanced")
+    one = run("predict", *line, "-o", alone, check=3)
+    done = together(world, command("predict", *line, "-o", shared), slurm=slurm)
+    assert [process.returncode for process in done] == [3, *[0] * (world - 1)]
+    assert shared.read_bytes() == alone.read_bytes()
+    assert not (tmp_path / f"shared.{encoding}.parts").exists()
+    assert one.stderr.count(b"left out") == b"".join(process.stderr for process in done).count(b"left out") == 2
+    assert b"320 faces; version" in done[0].stderr and b"faces;" not in done[1].stderr
+
+
+def test_parts_that_are_there_are_kept(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+    whole, table = tmp_path / "whole.jsonl", tmp_path / "table.jsonl"
+    line = (drawn.zip, "--model", drawn.model, *PREDICT)
+    run("predict", *line, "-o", whole)
+    run("predict", *line, "-o", table, "--parts")
+    parts = sorted((tmp_path / "table.jsonl.parts").glob("*.npy"))
+    assert len(parts) == 4 and not table.exists()
+    parts[2].unlink()
+    kept = [part.stat().st_mtime_ns for part in parts if part.exists()]
+    again = run("predict", *line, "-o", table, "--parts", check=1).stderr
+    assert b"continue it with --resume, or remove it" in again
+    other = run("predict", *line, "-o", table, "--resume", "--thresholds", "accuracy", check=1).stderr
+    assert b"holds parts of another table: its thresholds differs" in other
+    run("predict", *line, "-o", table, "--resume", "--parts")
+    assert [part.stat().st_mtime_ns for part in parts if part != parts[2]] == kept
+    together(2, command("predict", *line, "-o", table, "--resume"))
+    assert table.read_bytes() == whole.read_bytes()
+    assert run("predict", *line, "--resume", check=2).stderr.count(b"parts of a table lie beside its file") == 1
+
+
+def test_a_process_that_fails_stops_all_with_its_message(drawn: Drawn, tmp_path: Path) -> None:
+    lines = [
+        command("predict", drawn.zip, "--model", model, "-o", tmp_path / "table.npy", *PREDICT)
+        for model in (drawn.model, tmp_path / "none.pt")
+    ]
+    done = together(2, *lines)
+    assert [process.returncode for process in done] == [1, 1]
+    assert b"process 1 of 2: " in done[0].stderr and b"none.pt" in done[0].stderr
+    assert b"none.pt: No such file" in done[1].stderr
+    assert not (tmp_path / "table.npy").exists()
+
+
+@pytest.mark.parametrize(("world", "recipe"), [(2, "modern"), (3, "paper")])
+def test_they_learn_what_one_learns(drawn: Drawn, run: Run, tmp_path: Path, world: int, recipe: str) -> None:
+    """With batches that do not divide evenly; without dropout, which no two processes draw alike; and by steps so small
+    that a network on few pixels does not blow rounding up."""
+    line = [drawn.folder, *TINY, "--recipe", recipe, "--epochs", "2", "--dropout", "0", "--jobs", "1", "--batch", "20"]
+    line += ["--backbone", "resnet18", "--image-size", "64", "--optimizer", "sgd", "--lr", "2e-5"]
+    run("train", *line, "-o", tmp_path / "alone")
+    run("train", *line, "-o", tmp_path / "start", "--epochs", "0")
+    done = together(world, command("train", *line, "-o", tmp_path / "shared"))
+    assert [process.returncode for process in done] == [0] * world, done[1].stderr
+    assert done[1].stdout == b""
+    one, other = (
+        [json.loads(row) for row in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        for name in ("alone", "shared")
+    )
+    for measure in ("loss", "valid_loss"):
+        assert [row[measure] for row in other] == pytest.approx([row[measure] for row in one], abs=1e-5)
+    start, alone, shared = (
+        torch.cat([weights.flatten() for weights in load_checkpoint(tmp_path / name / "last.pt")[0].parameters()])
+        for name in ("start", "alone", "shared")
+    )
+    assert 0 < (alone - shared).norm() < 0.02 * (alone - start).norm()
