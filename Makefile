@@ -74,13 +74,15 @@ CORE_TESTS := $(wildcard tests/test_core_*.py) tests/test_codes.py
 PRELOAD_address,undefined := libasan.so
 PRELOAD_thread := libtsan.so
 
+PACKAGES := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 sanitize-%: $(INSTALLED)
 	test -x build/$@/bin/python || $(PYTHON) -m venv build/$@
 	build/$@/bin/python -m pip install --quiet --no-deps --editable . --config-settings=cmake.define.FACETOOLS_SANITIZE=$*
+	$(VENV)/python $(PACKAGES) > $$(build/$@/bin/python $(PACKAGES))/packages-of-venv.pth
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=$(PRELOAD_$*)) $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	PYTHONPATH=$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
-	setarch -R build/$@/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)
+	setarch -R sh -euc 'build/$@/bin/python -c "from facetools import _core; assert \"$@\" in _core.__file__, _core"; \
+		build/$@/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)'
 
 man: $(INSTALLED)
 	$(VENV)/python man/make.py

@@ -4,6 +4,7 @@ _facetools() {
     case "${1##*/} ${COMP_WORDS[COMP_CWORD - 1]}" in
         "fa-augment --format") words="jpg png" ;;
         "fa-augment --on-error") words="report skip stop" ;;
+        "fa-train --recipe") words="paper modern" ;;
         "fa-train --loss") words="cosine bce focal mse mae" ;;
         "fa-train --optimizer") words="adadelta adamw sgd" ;;
         "fa-train --schedule") words="constant cosine onecycle" ;;
@@ -11,6 +12,7 @@ _facetools() {
         "fa-train --on-error") words="report skip stop" ;;
         "fa-predict --format") words="jsonl npy" ;;
         "fa-predict --partition") words="train valid test" ;;
+        "fa-predict --thresholds") words="0.5 accuracy balanced" ;;
         "fa-predict --on-error") words="report skip stop" ;;
         "fa-cluster --method") words="kmeans agglomerative dbscan birch spectral optics" ;;
         "fa-cluster --column") words="scores labels" ;;
@@ -27,8 +29,8 @@ _facetools() {
     if [[ -z $words && $current == -* ]]; then
         case ${1##*/} in
             fa-augment) words="--output -o --copies --size --rotation --shift --shear --zoom --flip --no-flip --format --sheet --null -0 --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
-            fa-train) words="--output -o --labels --attributes --epochs --image-size --batch --loss --optimizer --learning-rate --lr --weight-decay --schedule --backbone --weights --head --dropout --freeze-epochs --augment --no-augment --rotation --shift --shear --zoom --flip --no-flip --amp --valid-share --resume --null -0 --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
-            fa-predict) words="--model -m --output -o --format --labels --partition --batch --null -0 --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
+            fa-train) words="--output -o --labels --attributes --recipe --epochs --image-size --batch --loss --optimizer --learning-rate --lr --weight-decay --schedule --backbone --weights --head --dropout --first-stride --freeze-epochs --augment --no-augment --rotation --shift --shear --zoom --flip --no-flip --mixup --averaging --flip-average --no-flip-average --amp --valid-share --sync-batchnorm --no-sync-batchnorm --resume --null -0 --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
+            fa-predict) words="--model -m --output -o --format --labels --partition --thresholds --batch --resume --parts --null -0 --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-cluster) words="-k --method --attributes --column --threshold --soft --weights --frequencies --linkage --metric --eps --min-samples --engine --birch-threshold --redo --summary --compare --methods --output -o --format --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-eigenface) words="--output -o --components --size --color --gray --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-report) words="--output -o --eigenfaces --comparison --history --labels --figures --format --title --faces --max-clusters --prominent --noisy --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
