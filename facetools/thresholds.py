@@ -45,10 +45,11 @@ def recentred(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
     The order of the scores of an attribute stays, and a score of at least its threshold becomes at least 0.5.
     """
-    moved = _logit(scores) - _logit(thresholds)
-    found = (1 / (1 + np.exp(-moved))).astype(np.float32)
-    # What lies below by less than float32 tells apart from 0.5 stays below.
-    return np.where((moved < 0) & (found >= 0.5), np.nextafter(np.float32(0.5), np.float32(0)), found)
+    moved = (1 / (1 + np.exp(_logit(thresholds) - _logit(scores)))).astype(np.float32)
+    # Rounding must not decide.
+    half = np.float32(0.5)
+    below = scores.astype(np.float64) < thresholds
+    return np.where(below, np.minimum(moved, np.nextafter(half, np.float32(0))), np.maximum(moved, half))
 
 
 def _logit(scores: np.ndarray) -> np.ndarray:

@@ -247,7 +247,7 @@ class _Bar(_Progress):
             if self._around
             else Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         )
-        self._task = self._bars.add_task(unit, total=self._total, told="")
+        self._task = self._bars.add_task(unit, total=self._total, told=self._told(0))
         self._bars.start()
 
     def show(self, done: float) -> None:
