@@ -23,9 +23,8 @@ from torch import distributed as dist
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
-#: Seconds between signs of life of a process, and of silence after which it counts as dead.
-BEAT, SILENCE = 2.0, 60.0
-_START = timedelta(minutes=10)
+#: Seconds between signs of life of a process, of silence after which it counts as dead, and that it may take to start.
+BEAT, SILENCE, START = 2.0, 60.0, 600.0
 
 
 class PeerError(RuntimeError):
@@ -119,7 +118,7 @@ class Group:
                     del waiting[rank]
                 elif beat != before:
                     waiting[rank] = (beat, time.monotonic())
-                elif time.monotonic() - since > SILENCE:
+                elif time.monotonic() - since > (SILENCE if beat else START):
                     raise PeerError(f"process {rank} of {self.place.world} has fallen silent")
             time.sleep(0.02)
 
@@ -175,7 +174,7 @@ class Group:
     def _fail(self, error: BaseException) -> PeerError | None:
         """Tells all of a failure, or finds that it follows from another process's."""
         assert self._store is not None
-        message = f"process {self.place.rank} of {self.place.world}: {error or type(error).__name__}"
+        message = f"process {self.place.rank} of {self.place.world}: {str(error) or type(error).__name__}"
         try:
             if isinstance(error, RuntimeError):  # torch's, where a peer is gone, whose own word may be on its way
                 self._await(["failed"])
@@ -218,7 +217,7 @@ def joined(here: Place, *, collectives: bool = False) -> Iterator[Group]:
         yield Group(here, None)
         return
     os.environ |= {"MASTER_ADDR": here.address, "MASTER_PORT": str(here.port)}
-    store, _, _ = next(rendezvous("env://", here.rank, here.world, timeout=_START))
+    store, _, _ = next(rendezvous("env://", here.rank, here.world, timeout=timedelta(seconds=START)))
     group = Group(here, store)
     threading.Thread(target=group._beat, daemon=True).start()
     try:

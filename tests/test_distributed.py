@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,12 @@ from .conftest import TINY, Drawn, Run, command
 PREDICT = ("--batch", "16", "--jobs", "1")
 
 
-def together(world: int, *lines: list[str], slurm: bool = False) -> list[subprocess.CompletedProcess[bytes]]:
+def together(
+    world: int,
+    *lines: list[str],
+    slurm: bool = False,
+    meanwhile: Callable[[list[subprocess.Popen[bytes]]], None] = lambda started: None,
+) -> list[subprocess.CompletedProcess[bytes]]:
     """Runs `world` processes of one job, all of them by one line or each by its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,6 +40,7 @@ def together(world: int, *lines: list[str], slurm: bool = False) -> list[subproc
         started.append(
             subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **values})
         )
+    meanwhile(started)
     done = []
     for process in started:
         stdout, stderr = process.communicate(timeout=300)
@@ -128,6 +136,20 @@ def test_a_process_that_fails_stops_all_with_its_message(drawn: Drawn, tmp_path:
     assert b"process 1 of 2: " in done[0].stderr and b"none.pt" in done[0].stderr
     assert b"none.pt: No such file" in done[1].stderr
     assert not (tmp_path / "table.npy").exists()
+
+
+def test_a_process_that_is_killed_stops_the_others(drawn: Drawn, tmp_path: Path) -> None:
+    line = command("train", drawn.folder, *TINY, "--epochs", "1000", "--jobs", "1", "-o", tmp_path / "run")
+
+    def kill_one(started: list[subprocess.Popen[bytes]]) -> None:
+        assert started[0].stdout is not None
+        started[0].stdout.readline()  # the record of the first epoch
+        started[1].kill()
+
+    done = together(2, line, meanwhile=kill_one)
+    assert [process.returncode for process in done] == [1, -signal.SIGKILL]
+    assert done[0].stderr.count(b"fa-train: ") >= 2 and b"Traceback" not in done[0].stderr
+    assert (tmp_path / "run" / "last.pt").exists()
 
 
 @pytest.mark.parametrize(("world", "recipe"), [(2, "modern"), (3, "paper")])
