@@ -35,7 +35,7 @@ from facetools import augment, images
 from facetools.attributes import PAPER37
 from facetools.celeba import CelebA
 from facetools.model import AttributeNet, ModelConfig, choose_device, to_pixels
-from facetools.predict import predict, wants_bfloat16
+from facetools.predict import predict, ready, wants_bfloat16
 from facetools.recipes import PAPER
 from facetools.synthetic import write_celeba
 
@@ -63,8 +63,13 @@ def size_of(job: str) -> tuple[int, int]:
 
 
 def network(size: tuple[int, int]) -> AttributeNet:
+    """A network of random weights whose batch statistics are those of its features, as training leaves them."""
     torch.manual_seed(0)
-    return AttributeNet(ModelConfig(PAPER37, image_size=size)).eval()
+    model = AttributeNet(ModelConfig(PAPER37, image_size=size)).train()
+    with torch.no_grad():
+        for _ in range(8):
+            model(torch.rand(16, 3, *size) * 255)
+    return model.eval()
 
 
 class Plain(nn.Module):
@@ -137,10 +142,11 @@ def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
-    device, model = choose_device("auto"), network(size)
-    ready = np.random.default_rng(0).integers(0, 256, (BATCH, *size, 3), dtype=np.uint8)
-    bfloat16 = wants_bfloat16(model, ready, device)
-    pixels = to_pixels(ready, device)
+    device = choose_device("auto")
+    model = ready(network(size), device)
+    batch = _some(folder, size)[:BATCH]
+    bfloat16 = wants_bfloat16(model, batch, device)
+    pixels = to_pixels(batch, device)
 
     def work() -> tuple[int, np.ndarray]:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

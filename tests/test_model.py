@@ -411,3 +411,37 @@ def test_mirror_images_score_alike_where_both_are_averaged() -> None:
     plain = AttributeNet(replace(config, flip_average=False)).eval()
     plain.load_state_dict(model.state_dict())
     assert not np.allclose(scores(plain, pixels, bfloat16=False), one, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "densenet121"])
+def test_folded_normalisations_change_nothing(backbone: str) -> None:
+    torch.manual_seed(0)
+    network = AttributeNet(ModelConfig(("a", "b"), backbone, head=8, image_size=(64, 64)))
+    pixels = torch.rand(8, 3, 64, 64) * 255
+    network.train()(pixels)
+    plain = network.eval()
+    fast = model.folded(plain)
+    assert fast is not plain
+    count = [sum(isinstance(part, nn.BatchNorm2d) for part in net.modules()) for net in (fast, plain)]
+    assert count[0] == 0 if backbone != "densenet121" else count[0] < count[1]
+    with torch.no_grad():
+        torch.testing.assert_close(fast(pixels), plain(pixels), atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
+    class Odd(nn.Module):
+        """Its normalisation is made after the convolution, and used before."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, bias=False)
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.norm(pixels)).mean((2, 3))
+
+    torch.manual_seed(0)
+    network = AttributeNet(ModelConfig(("a",), head=8, image_size=(32, 32)), Odd())
+    network.backbone.norm.running_mean.fill_(3)
+    network.backbone.norm.running_var.fill_(0.01)
+    assert model.folded(network) is network

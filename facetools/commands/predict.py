@@ -76,7 +76,7 @@ def fa_predict(
     from facetools.distributed import joined, place
     from facetools.model import choose_device, load_checkpoint, use_threads
     from facetools.parts import Parts
-    from facetools.predict import PROBES, predict, wants_bfloat16
+    from facetools.predict import PROBES, predict, ready, wants_bfloat16
     from facetools.thresholds import recentred
 
     here = place()
@@ -124,7 +124,7 @@ def fa_predict(
             made = Parts.found(folder, paths)
             bfloat16, some = False, paths[:PROBES]
             for _, pixels in images.batches(some, config.image_size, PROBES, jobs=1, failed=lambda path, reason: None):
-                bfloat16 = wants_bfloat16(network, pixels, device)
+                bfloat16 = wants_bfloat16(ready(network, device), pixels, device)
             _make(job, group, made, tables, bfloat16)
             group.arrive("made")
             if here.first:
