@@ -1,13 +1,17 @@
-"""Time and memory of clustering against the number of faces, ours and the peers': python benchmarks/growth.py
+"""Time and memory of clustering against the number of faces, ours and the peers'.
+
+    python benchmarks/growth.py             measures; writes results/growth.json and results/growth.svg beside this file
+    python benchmarks/growth.py --stored    draws the picture again of what was measured
 
 An engine goes on to more faces for as long as its last two runs say that the next will end in time and in the memory
-there is; that is where a line ends. Writes results/growth.json and results/growth.svg beside this file.
+there is; that is where a line ends.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,9 @@ from core import OURS, run
 from machine import machine
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, NullLocator
 
-from facetools import memory
+from facetools import files, memory
 from facetools.report import style
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,22 +75,30 @@ def picture(results: dict[str, dict[str, list[dict[str, Any]]]]) -> Figure:
             axes[1, column].loglog(rows, [run["memory"] / 1e9 for run in runs], **look)
         axes[0, column].set_title(title)
         axes[1, column].xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes[1, column].xaxis.set_minor_formatter(NullFormatter())
+        axes[1, column].xaxis.set_minor_locator(NullLocator())
         axes[1, column].set_xlabel("faces")
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, GB")
     for row in axes[:, 0]:
         row.yaxis.set_major_formatter("{x:g}")
-        row.yaxis.set_minor_formatter(NullFormatter())
+        row.yaxis.set_minor_locator(NullLocator())
     axes[0, 0].legend()
     return figure
 
 
 def main() -> None:
+    if "--stored" in sys.argv:
+        draw(json.loads((RESULTS / "growth.json").read_text())["runs"])
+        return
     results = {task: {engine: grown(task, engine) for engine in (OURS, peer)} for task, (_, peer) in TASKS.items()}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "growth.json").write_text(json.dumps({"machine": machine(), "runs": results}, indent=1) + "\n")
-    style.save_figure(picture(results), RESULTS / "growth.svg")
+    draw(results)
+
+
+def draw(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    """Writes the picture of the runs."""
+    files.write(RESULTS / "growth.svg", style.encode(picture(results), "svg", text_as_text=True))
 
 
 if __name__ == "__main__":
