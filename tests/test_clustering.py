@@ -311,6 +311,7 @@ def test_the_core_tells_of_its_work(method: str, parameters: dict) -> None:
     cluster(points, method, 3, Parameters(watch=Watch(stage=stage), **parameters))
     assert len(stages) == (1 if method == "dbscan" else 2)  # of noise alone there is no silhouette
     assert all(0 <= share <= 1 for shares in stages.values() for share in shares)
+    assert method != "kmeans" or next(iter(stages.values()))
 
 
 def test_moves_leave_what_iterations_alone_cannot() -> None:
@@ -321,6 +322,6 @@ def test_moves_leave_what_iterations_alone_cannot() -> None:
     stuck = np.array([rows[0], rows[1], rows[50], rows[100:].mean(0)])
     values = kmeans.Values(rows, np.ones(200, np.int64), 1, None)
     fit = kmeans._converged(values, stuck)
-    moved = kmeans._improved(values, fit, rng)
+    moved = kmeans._improved(values, fit, rng, lambda share: None)
     assert moved.objective < fit.objective / 10
     assert (np.bincount(moved.labels) == 50).all()

@@ -154,12 +154,14 @@ def silhouette(points: Points, labels: np.ndarray, jobs: int = 1, watch: Watch |
                 progress=progress,
             ).mean
 
-        what, needed = (
-            f"the silhouette of {len(packed):,} distinct codes",
-            codes.silhouette_bytes(len(packed), attributes),
-        )
         return (watch or Watch()).run(
-            what, scored, len(packed), sample=65536, power=2, needed=needed, instead="leave out --summary"
+            f"the silhouette of {len(packed):,} distinct codes",
+            scored,
+            len(packed),
+            sample=65536,
+            power=2,
+            needed=codes.silhouette_bytes(len(packed), attributes),
+            instead="leave out --summary",
         )
     from sklearn.metrics import silhouette_score
 

@@ -1,8 +1,8 @@
 """K-Means on distinct rows with counts: the paper's method of choice.
 
 Lloyd's iterations (1982) end in a local optimum. Out of it lead moves that merge two clusters and split another
-(Kaukoranta, Franti, Nevalainen: Iterative split-and-merge algorithm for VQ codebook generation, 1998): of 100 000 faces
-and 64 clusters they find lower objectives than the best of ten starts does, in less time.
+(Kaukoranta, Franti, Nevalainen: Iterative split-and-merge algorithm for VQ codebook generation, 1998): more
+surely than other starts, and in less time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from facetools.clustering.method import Parameters
 from facetools.clustering.points import Points
 from facetools.clustering.rows import Bits, Rows, Values, gpu_of
+from facetools.codes import Progress
 
 MAX_ITERATIONS = 300
 
@@ -77,8 +78,11 @@ class KMeans:
                     self._rows.nearest(centroids)
                     seconds = seeded - started + USUAL_ITERATIONS * (time.perf_counter() - seeded)
                     watch.foretell(what, redo * seconds, self._size * BYTES_A_ROW)
-                fits.append(_improved(self._rows, _converged(self._rows, centroids), rng))
-                progress((start + 1) / redo)
+
+                def told(share: float, start: int = start) -> None:
+                    progress((start + share) / redo)
+
+                fits.append(_improved(self._rows, _converged(self._rows, centroids), rng, told))
         return min(fits, key=lambda fit: fit.objective).labels
 
 
@@ -95,12 +99,13 @@ def _converged(rows: Rows, centroids: np.ndarray, iterations: int = MAX_ITERATIO
     return _Fit(labels, centroids, faces, np.bincount(labels, rows.counts * distances, k))
 
 
-def _improved(rows: Rows, fit: _Fit, rng: np.random.Generator) -> _Fit:
+def _improved(rows: Rows, fit: _Fit, rng: np.random.Generator, told: Progress) -> _Fit:
     """`fit` after moves that merge pairs of clusters and split as many others: ever fewer at once, for as long as they
-    lower the objective."""
+    lower the objective. `told` hears of the share done, by the number of moves at once."""
     k = len(fit.faces)
-    moves = math.ceil(k * SPLIT_PART) if k <= MOST_MOVED else 0
+    moves = most = math.ceil(k * SPLIT_PART) if k <= MOST_MOVED else 0
     while moves:
+        told(1 - 0.7 * math.log1p(moves) / math.log1p(most))
         centroids = _moved(rows, fit, moves, rng)
         if centroids is None:
             break
