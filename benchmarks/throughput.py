@@ -33,9 +33,10 @@ from torchvision import models, transforms
 
 from facetools import augment, images
 from facetools.attributes import PAPER37
+from facetools.cache import Pixels
 from facetools.celeba import CelebA
-from facetools.model import AttributeNet, ModelConfig, choose_device, to_pixels
-from facetools.predict import predict, ready, wants_bfloat16
+from facetools.model import AttributeNet, ModelConfig, choose_device, to_pixels, use_threads
+from facetools.predict import predict, ready, scores, wants_bfloat16
 from facetools.recipes import PAPER
 from facetools.synthetic import write_celeba
 
@@ -149,10 +150,8 @@ def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
     pixels = to_pixels(batch, device)
 
     def work() -> tuple[int, np.ndarray]:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            for _ in range(FACES // BATCH):
-                found = model(pixels)
-        return FACES, found.float().cpu().numpy()
+        found = [scores(model, pixels, bfloat16) for _ in range(FACES // BATCH)]
+        return FACES, found[0]
 
     return work
 
@@ -197,13 +196,13 @@ def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 def train_ours(folder: Path, size: tuple[int, int]) -> Work:
     from facetools.losses import LOSSES
-    from facetools.train import _ahead, _inputs, _optimizer, _Pixels
+    from facetools.train import _ahead, _inputs, _optimizer
 
     device, model, paths = choose_device("auto"), network(size), _paths(folder)
     recipe = _recipe(size)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = _optimizer(model, recipe)
-    pixels_of = _Pixels(paths, size, THREADS, _failed)
+    pixels_of = Pixels(paths, size, jobs=THREADS, failed=_failed)
     labels = np.stack([_labels(row) for row in range(len(paths))])
 
     def work() -> tuple[int, np.ndarray]:
@@ -337,6 +336,8 @@ def _failed(path: str, reason: str) -> None:
 
 def one(job: str, engine: str, folder: Path) -> dict[str, Any]:
     """Images a second of the second of two goes, of which the first warms up, and the answer of that."""
+    if engine != "plain":
+        use_threads(THREADS)
     work = ENGINES[job.split()[0], engine](folder, size_of(job))
     _, answer = work()
     started = time.perf_counter()

@@ -22,9 +22,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import imageio.v3 as imageio
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from facetools import files
 
@@ -150,6 +149,11 @@ def _archive_of(path: str) -> str | None:
     return None
 
 
+def file_of(path: str) -> str:
+    """The file that holds an image: the archive of a member, else the image itself."""
+    return _archive_of(path) or path
+
+
 class _Zip:
     def __init__(self, path: str) -> None:
         self._file = zipfile.ZipFile(path)
@@ -254,13 +258,14 @@ class Reader:
 def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """The image in `data` as uint8 RGB (height, width, 3), turned upright by its EXIF orientation.
 
-    `size` (height, width) stretches it, antialiased; a JPEG four times as large or more is decoded at 1/2, 1/4 or 1/8.
+    `size` (height, width) stretches it, antialiased; a JPEG two times as large or more is decoded at 1/2, 1/4 or 1/8.
     Transparency shows white; 16-bit samples lose their lower byte; an animation gives its first frame.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             if size is not None:
-                image.draft("RGB", (2 * max(size), 2 * max(size)))
+                lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                image.draft("RGB", size if lies else size[::-1])
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS} in all")
             upright = _rgb(ImageOps.exif_transpose(image))
@@ -363,6 +368,8 @@ def gray(pixels: np.ndarray) -> np.ndarray:
 
 def encode(pixels: np.ndarray, suffix: str) -> bytes:
     """uint8 pixels (height, width, 1 or 3) as the content of a file called `suffix`, `.png` or `.jpg`."""
+    import imageio.v3 as imageio  # which takes a tenth of a second, and reads nothing here
+
     quality: dict[str, Any] = {"quality": 95} if suffix == ".jpg" else {}
     squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     return imageio.imwrite("<bytes>", squeezed, extension=suffix, **quality)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 
 def cosine(logits: Tensor, labels: Tensor) -> Tensor:
@@ -16,8 +15,10 @@ def cosine(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Focal loss without class weights, gamma 2 (Lin et al. 2017)."""
-    return sigmoid_focal_loss(logits, labels, alpha=-1, gamma=2.0, reduction="mean")
+    """Focal loss without class weights, -(1 - q)^2 log q with q the score of the truth (Lin et al. 2017)."""
+    scores = torch.sigmoid(logits)
+    missing = 1 - (scores * labels + (1 - scores) * (1 - labels))
+    return (missing**2 * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).mean()
 
 
 def mse(logits: Tensor, labels: Tensor) -> Tensor:

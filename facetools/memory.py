@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -34,6 +35,18 @@ def peak() -> int:
             return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def keep_freed() -> None:
+    """Lets this process keep the memory that it frees, large blocks too, where its allocator is glibc's: to have the
+    tensors of every step from the system as new, empty pages takes up to a fifth of the time of prediction."""
+    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return
+    mallopt(trim_threshold, largest)
+    mallopt(mmap_threshold, largest)
 
 
 def _lines(path: str | Path) -> list[str]:

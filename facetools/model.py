@@ -6,7 +6,6 @@ layer of one sigmoid an attribute. MobileNetV2 with it has 4 256 040 trainable p
 
 from __future__ import annotations
 
-import math
 import pickle
 import re
 import sys
@@ -22,13 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision import models
 
-from facetools import files
+from facetools import files, memory
+from facetools.mobilenet import mobilenet_v2
 
 #: Mean and standard deviation of ImageNet's pixels, 0 to 255, by channel: what torchvision's weights expect.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
+
+#: Pixels of a side at most of the images on which a network and its folded copy are compared.
+PROBE_SIDE = 96
 
 _FORMAT = "facetools checkpoint 1"
 
@@ -71,13 +73,15 @@ class AttributeNet(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(config.head, len(config.attributes)),
         )
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self.scale: Tensor
+        self.offset: Tensor
+        mean, std = torch.tensor(PIXEL_MEAN).view(3, 1, 1), torch.tensor(PIXEL_STD).view(3, 1, 1)
+        self.register_buffer("scale", 1 / std, persistent=False)
+        self.register_buffer("offset", -mean / std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.backbone((pixels - self.mean) / self.std))
+        normalised = torch.addcmul(self.offset, pixels.to(torch.float32), self.scale)
+        return self.head(self.backbone(normalised))
 
 
 def folded(model: AttributeNet) -> AttributeNet:
@@ -90,9 +94,10 @@ def folded(model: AttributeNet) -> AttributeNet:
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
                 setattr(parent, following, nn.Identity())
-    device = next(model.parameters()).device
-    probe = torch.linspace(0, 255, 2 * 3 * math.prod(model.config.image_size), device=device)
-    probe = probe.view(2, 3, *model.config.image_size)
+    # A small probe tells as much: whether the modules are computed in the order in which they stand.
+    height, width = (min(side, PROBE_SIDE) for side in model.config.image_size)
+    probe = torch.linspace(0, 255, 2 * 3 * height * width, device=next(model.parameters()).device)
+    probe = probe.view(2, 3, height, width)
     with torch.inference_mode():
         expected, found = model.eval()(probe), copy(probe)
     return copy if torch.allclose(found, expected, rtol=1e-3, atol=1e-3) else model
@@ -103,12 +108,17 @@ def trainable_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def to_pixels(batch: np.ndarray, device: torch.device) -> Tensor:
-    """A batch of images, uint8 (n, height, width, 3), as a float tensor (n, 3, height, width), channels last."""
+def on_device(batch: np.ndarray, device: torch.device) -> Tensor:
+    """A batch of images, uint8 (n, height, width, 3), as a uint8 tensor (n, 3, height, width), channels last."""
     tensor = torch.from_numpy(batch)
     if device.type == "cuda":
         tensor = tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.permute(0, 3, 1, 2).to(torch.float32)
+    return tensor.permute(0, 3, 1, 2)
+
+
+def to_pixels(batch: np.ndarray, device: torch.device) -> Tensor:
+    """A batch of images, uint8 (n, height, width, 3), as a float tensor (n, 3, height, width), channels last."""
+    return on_device(batch, device).to(torch.float32)
 
 
 # Backbones
@@ -120,6 +130,10 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     `weights` is `none`, `imagenet` (torchvision's default weights, cached or downloaded) or a file with a state
     dictionary of that network. A CheckpointError says what to do when weights cannot be had.
     """
+    if (name, weights) == ("mobilenet_v2", "none"):
+        return nn.Sequential(mobilenet_v2(), nn.AdaptiveAvgPool2d(1), nn.Identity(), nn.Flatten())
+    from torchvision import models
+
     if name not in models.list_models(module=models):
         raise ValueError(
             f"there is no backbone '{name}' in torchvision; it has {', '.join(models.list_models(models))}"
@@ -157,6 +171,8 @@ def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:
 
 def _load_backbone(network: nn.Module, name: str, weights: str) -> None:
     if weights == "imagenet":
+        from torchvision import models
+
         entry = models.get_model_weights(name).DEFAULT
         try:
             # The downloader prints, and stdout is for data.
@@ -257,7 +273,8 @@ def choose_device(name: str, number: int = 0) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Lets torch compute in `count` threads on the CPU."""
+    """Lets torch compute in `count` threads on the CPU, and in memory that is kept from step to step."""
+    memory.keep_freed()
     torch.set_num_threads(count)
 
 

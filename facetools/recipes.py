@@ -46,7 +46,8 @@ class Recipe:
     would leave too few places, else 2. `mixup` (Zhang et al. 2018) blends pairs of faces and their labels by a share
     drawn from Beta(mixup, mixup); 0 blends none. `averaging` is the decay by step of a moving average of the network,
     which then is what is validated and kept; 0 keeps the network itself. `flip_average` scores a face by the mean
-    logits of it and its mirror image.
+    logits of it and its mirror image. `growth` is the share of the image size with which training begins: most of what
+    is to be learned is learned sooner from smaller images (progressive learning: Tan and Le 2021).
     """
 
     backbone: str = "mobilenet_v2"
@@ -68,6 +69,7 @@ class Recipe:
     averaging: float = 0.0
     flip_average: bool = False
     amp: Amp = "auto"
+    growth: float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -85,6 +87,8 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and under 1")
         if self.first_stride not in (None, 1, 2):
             raise ValueError(f"the first stride is {self.first_stride}; it must be 1 or 2")
+        if not 0 < self.growth <= 1:
+            raise ValueError(f"the growth begins at {self.growth} of the image size; it must be over 0 and at most 1")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise ValueError(f"the learning rate is {self.learning_rate}; it must be over 0")
 
@@ -98,6 +102,13 @@ class Recipe:
         """The stride of the first convolution, by the image size where none is given."""
         return self.first_stride or (1 if min(self.image_size) < SMALL else 2)
 
+    def size_at(self, epoch: int) -> tuple[int, int]:
+        """The size (height, width) of the images of an epoch, from 0: that of the recipe in the last ones."""
+        half, whole = (int(self.epochs * share) for share in GROWING)
+        share = self.growth if epoch < half else (1 + self.growth) / 2 if epoch < whole else 1.0
+        height, width = self.image_size
+        return max(1, round(height * share)), max(1, round(width * share))
+
     def plain(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON and checkpoints."""
         return asdict(self) | {"image_size": list(self.image_size)}
@@ -108,6 +119,9 @@ LEARNING_RATES: dict[str, float] = {"adadelta": 1.0, "adamw": 1e-3, "sgd": 0.05}
 
 #: Pixels of a side under which images count as small.
 SMALL = 112
+
+#: The shares of the epochs after which images that grow are half-way to their size, and have it.
+GROWING = (0.6, 0.85)
 
 PAPER = Recipe()
 

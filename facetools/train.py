@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,7 +22,8 @@ from torch.nn import Module
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from facetools import augment, files, images, memory, metrics, thresholds
+from facetools import augment, files, metrics, thresholds
+from facetools.cache import Pixels
 from facetools.distributed import Group, Place, synced
 from facetools.losses import LOSSES
 from facetools.model import (
@@ -32,6 +33,7 @@ from facetools.model import (
     build_backbone,
     has_bfloat16,
     load_checkpoint,
+    on_device,
     save_checkpoint,
     to_pixels,
 )
@@ -95,6 +97,7 @@ def train(
     device: torch.device,
     jobs: int = 1,
     seed: int = 0,
+    cache: str | None = None,
     resume: bool = False,
     made_by: dict[str, Any] | None = None,
     failed: Callable[[str, str], None] = lambda path, reason: None,
@@ -110,141 +113,209 @@ def train(
     `failed` is told each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
     `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
     raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` if there is one.
+    Decoded images are kept in the `cache` of cache.Pixels.
 
     The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
     the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
     """
-    here = group.place
-    last = run / "last.pt"
-    torch.manual_seed(seed)
     settings = {"recipe": recipe.plain(), "attributes": list(attributes), "seed": seed, "images": len(training)}
-    if resume and last.exists():
-        model, checkpoint = load_checkpoint(last)
-        _check_same(last, checkpoint["settings"], settings)
-        progress = Progress(**checkpoint["progress"])
-        if not here.first:  # whose sums are those of all
-            progress.loss_sum, progress.images = 0.0, 0
-    else:
-        config = ModelConfig(
-            attributes,
-            recipe.backbone,
-            recipe.head,
-            recipe.dropout,
-            recipe.image_size,
-            recipe.stride,
-            recipe.flip_average,
-        )
-        model = AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
-        checkpoint = None
-        progress = Progress(0, 0, 0.0, 0, -math.inf, [])
-        if here.first:
-            files.make_folder(run)
-            files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
-    if here.world > 1 and sync:
-        synced(model)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(model, recipe)
-    average = _average(model, recipe.averaging)
-    judged = model if average is None else cast(AttributeNet, average.module)
-    if checkpoint is not None:
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        if average is not None:
-            average.load_state_dict(checkpoint["average"])
     about = {"settings": settings, "made_by": made_by or {}}
-
-    def save_last() -> None:
-        if not here.first:
-            return
-        state = {"optimizer": optimizer.state_dict(), "progress": progress.__dict__}
-        if average is not None:
-            state["average"] = average.state_dict()
-        save_checkpoint(run / "last.pt", model, **about, **state)
-
-    def save_best(truth: np.ndarray, predicted: np.ndarray) -> None:
-        if not here.first:
-            return
-        chosen = {aim: thresholds.choose(truth, predicted, aim).tolist() for aim in thresholds.AIMS}
-        save_checkpoint(run / "best.pt", judged, **about, progress=progress.__dict__, thresholds=chosen)
-
+    last, best = run / "last.pt", run / "best.pt"
+    learner = _Learner(recipe, attributes, device, seed, group, sync, about, last if resume and last.exists() else None)
+    progress, size = learner.progress, None
+    if not (resume and last.exists()) and group.place.first:
+        files.make_folder(run)
+        files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
     if recipe.epochs == 0:
-        save_last()
-        save_best(*[np.zeros((0, len(attributes)))] * 2)
-        return
-    # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
-    bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and device.type == "cuda" and has_bfloat16(device))
-    loss_of = LOSSES[recipe.loss]
-    steps = _step_count(len(training), recipe.batch)
-    pixels_of = _Pixels(training.paths, recipe.image_size, jobs, failed)
-    validation_pixels = _Pixels(validation.paths, recipe.image_size, jobs, failed)
-
+        learner.save(last)
+        learner.save_best(best, *[np.zeros((0, len(attributes)))] * 2)
     while progress.epoch < recipe.epochs:
-        started, seen_before = time.perf_counter(), progress.images
+        if size != recipe.size_at(progress.epoch):
+            size = recipe.size_at(progress.epoch)
+            training_pixels, validation_pixels = (
+                Pixels(examples.paths, size, jobs=jobs, failed=failed, cache=cache)
+                for examples in (training, validation)
+            )
+            learner.grow(size)
+        for images_of_step in learner.steps(training, training_pixels):
+            on_step(images_of_step)
+            if group.any(interrupted()):
+                learner.gather()
+                learner.save(last)
+                raise Interrupted
+        truth, predicted = learner.predicted(validation, validation_pixels)
+        record, is_best = learner.finish_epoch(truth, predicted)
+        if is_best:
+            learner.save_best(best, truth, predicted)
+        if group.place.first:
+            rows = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
+            files.write(run / "history.jsonl", rows)
+        learner.save(last)
+        on_epoch(record)
+
+
+class _Learner:
+    """A network in training, with its optimizer and its average, and how far it has come."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        attributes: tuple[str, ...],
+        device: torch.device,
+        seed: int,
+        group: Group,
+        sync: bool,
+        about: dict[str, Any],
+        resumed: Path | None,
+    ) -> None:
+        self._recipe, self._device, self._seed, self._group, self._about = recipe, device, seed, group, about
+        torch.manual_seed(seed)
+        checkpoint: dict[str, Any] = {}
+        if resumed is not None:
+            self._model, checkpoint = load_checkpoint(resumed)
+            _check_same(resumed, checkpoint["settings"], about["settings"])
+            self.progress = Progress(**checkpoint["progress"])
+            if not group.place.first:  # whose sums are those of all
+                self.progress.loss_sum, self.progress.images = 0.0, 0
+        else:
+            self._model = _network(recipe, attributes)
+            self.progress = Progress(0, 0, 0.0, 0, -math.inf, [])
+        if group.place.world > 1 and sync:
+            synced(self._model)
+        self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = _optimizer(self._model, recipe)
+        self._average = _average(self._model, recipe.averaging)
+        self._judged = self._model if self._average is None else cast(AttributeNet, self._average.module)
+        if checkpoint:
+            self._optimizer.load_state_dict(checkpoint["optimizer"])
+            if self._average is not None:
+                self._average.load_state_dict(checkpoint["average"])
+        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
+        has_it = device.type == "cuda" and has_bfloat16(device)
+        self._bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
+        self._losses = _Losses(device)
+        self._started, self._seen_before = time.perf_counter(), 0
+
+    def grow(self, size: tuple[int, int]) -> None:
+        """From now on the network is that of images of `size`; what smaller ones gave in validation does not count."""
+        for model in {self._model, self._judged}:
+            model.config = replace(model.config, image_size=size)
+        before = self._recipe.size_at(max(0, self.progress.epoch - 1))
+        if self.progress.step == 0 and before != size:
+            self.progress.best = -math.inf
+
+    def steps(self, examples: Examples, pixels_of: Pixels) -> Iterator[int]:
+        """Learns what is left of the epoch; gives the number of images after each step."""
+        recipe, progress, here = self._recipe, self.progress, self._group.place
+        self._started, self._seen_before = time.perf_counter(), progress.images
         frozen = progress.epoch < recipe.freeze_epochs
-        model.train()
-        model.backbone.requires_grad_(not frozen).train(not frozen)
-        network = _parallel(model, here, device)
-        plan = _plan(len(training), recipe.batch, seed, progress.epoch)[progress.step : steps]
-        losses = _Losses(device)
-        own = (pixels_of.batch(rows[_share(len(rows), here)]) for rows in plan)
-        for rows, (kept, images_of_step) in zip(plan, _ahead(own), strict=True):
+        self._model.train()
+        self._model.backbone.requires_grad_(not frozen).train(not frozen)
+        network = _parallel(self._model, here, self._device)
+        plan = _plan(len(examples), recipe.batch, self._seed, progress.epoch)
+        steps, rest = len(plan), plan[progress.step :]
+        own = (pixels_of.batch(rows[_share(len(rows), here)]) for rows in rest)
+        for rows, (kept, images_of_step) in zip(rest, _ahead(own), strict=True):
             step = progress.epoch * steps + progress.step
-            for parameters in optimizer.param_groups:
+            for parameters in self._optimizer.param_groups:
                 parameters["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
             # Batch normalisation has no variance of one.
             if len(rows) >= 2 * here.world and (len(kept) > 1 or here.world > 1):
-                torch.manual_seed(_step_seed(seed, progress) + here.rank)
-                pixels, labels = _inputs(
-                    images_of_step,
-                    training.labels[kept],
-                    np.flatnonzero(np.isin(rows, kept)),
-                    len(rows),
-                    recipe,
-                    device,
-                    np.random.default_rng([seed, 1, step]),
-                )
-                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    logits = network(pixels)
-                # Gradients are averaged over processes, each of which has its part of the batch's mean.
-                part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
-                loss = loss_of(logits.float(), labels) if len(kept) else logits.sum() * 0
-                optimizer.zero_grad(set_to_none=True)
-                (loss * part_of_mean).backward()
-                optimizer.step()
-                if average is not None:
-                    average.update_parameters(model)
-                progress.loss_sum += losses.add(loss.detach() * len(kept), step)
-                progress.images += len(kept)
+                self._learn(network, rows, kept, images_of_step, examples.labels, step)
             progress.step += 1
-            on_step(len(rows))
-            if group.any(interrupted()):
-                progress.loss_sum = group.total(progress.loss_sum + losses.flush())
-                progress.images = int(group.total(progress.images))
-                save_last()
-                raise Interrupted
-        progress.loss_sum = group.total(progress.loss_sum + losses.flush())
-        progress.images = int(group.total(progress.images))
+            yield len(rows)
+        self.gather()
         if not progress.images:
             raise ValueError("none of the images to train on could be read")
-        seconds = time.perf_counter() - started
-        truth, predicted = _predicted(judged, validation, validation_pixels, recipe.batch, device, bfloat16, group)
+
+    def _learn(
+        self, network: Module, rows: np.ndarray, kept: np.ndarray, images: np.ndarray, labels: np.ndarray, step: int
+    ) -> None:
+        """One step, on those of the `rows` of a batch that are this process's and could be decoded."""
+        recipe, progress, here = self._recipe, self.progress, self._group.place
+        torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
+        rng = np.random.default_rng([self._seed, 1, step])
+        places = np.flatnonzero(np.isin(rows, kept))
+        pixels, truth = _inputs(images, labels[kept], places, len(rows), recipe, self._device, rng)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = network(pixels)
+        # Gradients are averaged over processes, each of which has its part of the batch's mean.
+        part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+        loss = LOSSES[recipe.loss](logits.float(), truth) if len(kept) else logits.sum() * 0
+        self._optimizer.zero_grad(set_to_none=True)
+        (loss * part_of_mean).backward()
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        progress.loss_sum += self._losses.add(loss.detach() * len(kept), step)
+        progress.images += len(kept)
+
+    def gather(self) -> None:
+        """Adds up the losses of all processes."""
+        self.progress.loss_sum = self._group.total(self.progress.loss_sum + self._losses.flush())
+        self.progress.images = int(self._group.total(self.progress.images))
+
+    def predicted(self, examples: Examples, pixels_of: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
+        self._seconds = time.perf_counter() - self._started
+        self._judged.eval()
+        batch = self._recipe.batch
+        kept: list[np.ndarray] = []
+        found: list[np.ndarray] = []
+        starts = [number * batch for number in self._group.share(math.ceil(len(examples) / batch))]
+        for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
+            if len(rows):
+                kept.append(rows)
+                found.append(scores(self._judged, to_pixels(pixels, self._device), self._bfloat16))
+        parts = [batch for part in self._group.gathered(list(zip(kept, found, strict=True))) for batch in part]
+        if not parts:
+            return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
+        parts.sort(key=lambda part: part[0][0])
+        all_kept, all_found = zip(*parts, strict=True)
+        return examples.labels[np.concatenate(all_kept)], np.concatenate(all_found)
+
+    def finish_epoch(self, truth: np.ndarray, predicted: np.ndarray) -> tuple[dict[str, Any], bool]:
+        """The record of the epoch, and whether it is the best so far of its image size."""
+        progress = self.progress
         record = {
             "epoch": progress.epoch + 1,
             "loss": progress.loss_sum / progress.images,
-            "learning_rate": optimizer.param_groups[0]["lr"],
-            **_measures(truth, predicted, loss_of),
-            "images_per_second": round((progress.images - seen_before) / seconds, 1),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            **_measures(truth, predicted, LOSSES[self._recipe.loss]),
+            "images_per_second": round((progress.images - self._seen_before) / self._seconds, 1),
         }
         progress.history.append(record)
         progress.epoch, progress.step, progress.loss_sum, progress.images = progress.epoch + 1, 0, 0.0, 0
         accuracy = record.get("valid_accuracy", math.inf)
         is_best, progress.best = accuracy >= progress.best, max(accuracy, progress.best)
-        if is_best:
-            save_best(truth, predicted)
-        if here.first:
-            rows_of_history = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
-            files.write(run / "history.jsonl", rows_of_history)
-        save_last()
-        on_epoch(record)
+        return record, is_best
+
+    def save(self, path: Path) -> None:
+        """Writes all that it takes to continue."""
+        if self._group.place.first:
+            state = {"optimizer": self._optimizer.state_dict(), "progress": self.progress.__dict__}
+            if self._average is not None:
+                state["average"] = self._average.state_dict()
+            save_checkpoint(path, self._model, **self._about, **state)
+
+    def save_best(self, path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Writes the network that was validated, with the thresholds that are best for what it gave."""
+        if self._group.place.first:
+            chosen = {aim: thresholds.choose(truth, predicted, aim).tolist() for aim in thresholds.AIMS}
+            save_checkpoint(path, self._judged, **self._about, progress=self.progress.__dict__, thresholds=chosen)
+
+
+def _network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
+    config = ModelConfig(
+        attributes,
+        recipe.backbone,
+        recipe.head,
+        recipe.dropout,
+        recipe.image_size,
+        recipe.stride,
+        recipe.flip_average,
+    )
+    return AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -255,10 +326,6 @@ def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None
                 f"{path} was made with {name} {flat_before.get(name)}, not {flat_now[name]}; "
                 f"continue with the same settings, or train into another folder"
             )
-
-
-def _step_count(examples: int, batch: int) -> int:
-    return math.ceil(examples / batch)
 
 
 def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -340,43 +407,17 @@ def _inputs(
     """What the network sees of the images that have `places` in a batch of so many: what is random is drawn for all of
     the batch, so that it does not depend on who computes which part of it."""
     if not len(places):  # none could be decoded, but the other processes wait
-        return torch.zeros(2, 3, *recipe.image_size, device=device), torch.zeros(
-            2, labels_of_step.shape[1], device=device
-        )
-    pixels = to_pixels(images_of_step, device)
+        labels = torch.zeros(2, labels_of_step.shape[1], device=device)
+        return torch.zeros(2, 3, *images_of_step.shape[1:3], device=device), labels
+    pixels = on_device(images_of_step, device)
     labels = torch.from_numpy(labels_of_step).to(device, torch.float32)
     if recipe.augmentation != NO_AUGMENTATION:
         draws = augment.draw(batch, recipe.augmentation, rng).take(places)
-        pixels = augment.warp(pixels, augment.matrices(draws, *recipe.image_size))
+        pixels = augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:]))
+    pixels = pixels.to(torch.float32)
     if recipe.mixup:
         pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)
     return pixels, labels
-
-
-def _predicted(
-    model: AttributeNet,
-    examples: Examples,
-    pixels_of: _Pixels,
-    batch: int,
-    device: torch.device,
-    bfloat16: bool,
-    group: Group,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
-    model.eval()
-    kept: list[np.ndarray] = []
-    predicted: list[np.ndarray] = []
-    starts = [number * batch for number in group.share(math.ceil(len(examples) / batch))]
-    for rows, pixels in _ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
-        if len(rows):
-            kept.append(rows)
-            predicted.append(scores(model, to_pixels(pixels, device), bfloat16))
-    found = [batch for part in group.gathered(list(zip(kept, predicted, strict=True))) for batch in part]
-    if not found:
-        return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
-    found.sort(key=lambda batch: batch[0][0])
-    all_kept, all_predicted = zip(*found, strict=True)
-    return examples.labels[np.concatenate(all_kept)], np.concatenate(all_predicted)
 
 
 def _measures(
@@ -421,49 +462,6 @@ class _Losses:
                     f"the loss at step {self._first + offset + 1} is {value}; try a lower --learning-rate or --amp off"
                 )
         return math.fsum(values)
-
-
-class _Pixels:
-    """Decodes images by their row and, where memory allows, keeps what it decoded for the epochs to come."""
-
-    def __init__(self, paths: list[str], size: tuple[int, int], jobs: int, failed: Callable[[str, str], None]) -> None:
-        self._paths = paths
-        self._size = size
-        self._failed = failed
-        self._told: set[str] = set()
-        self._reader = images.Reader()
-        self._pool = ThreadPoolExecutor(jobs)
-        shape = (len(paths), *size, 3)
-        # Untouched pages of an empty array cost nothing.
-        self._cache = np.empty(shape, np.uint8) if math.prod(shape) < memory.available() / 4 else None
-        self._cached = np.zeros(len(paths), bool)
-
-    def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of `rows` that could be decoded, and their pixels, uint8 (n, height, width, 3)."""
-        if self._cache is not None and self._cached[rows].all():
-            return rows, self._cache[rows]
-        good: list[int] = []
-        pixels: list[np.ndarray] = []
-        for row, image in zip(rows, self._pool.map(self._load, rows), strict=True):
-            if isinstance(image, images.ImageError):
-                self._tell(self._paths[row], str(image))
-                continue
-            good.append(row)
-            pixels.append(image)
-            if self._cache is not None:
-                self._cache[row] = image
-                self._cached[row] = True
-        return np.array(good, int), np.array(pixels, np.uint8).reshape(-1, *self._size, 3)
-
-    def _load(self, row: int) -> np.ndarray | images.ImageError:
-        if self._cache is not None and self._cached[row]:
-            return self._cache[row]
-        return images.load(self._reader, self._paths[row], self._size)
-
-    def _tell(self, path: str, reason: str) -> None:
-        if path not in self._told:
-            self._told.add(path)
-            self._failed(path, reason)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -163,3 +163,41 @@ def test_draws_of_some_are_those_of_all() -> None:
     draws = augment.draw(9, PAPER.augmentation, np.random.default_rng(0))
     some = augment.matrices(draws.take(np.array([2, 7])), 8, 6)
     np.testing.assert_array_equal(some, augment.matrices(draws, 8, 6)[[2, 7]])
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(1, 1, 3), (1, 9, 3), (9, 1, 3), (41, 23, 3), (24, 24, 1)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_compiled_warp_is_torchs(height: int, width: int, channels: int, threads: int) -> None:
+    rng = np.random.default_rng(height)
+    pixels = torch.from_numpy(rng.integers(0, 256, (20, height, width, channels), dtype=np.uint8)).permute(0, 3, 1, 2)
+    warps = augment.matrices(random_draws(20), height, width)
+    expected = augment.warp(pixels.float(), warps)
+    found = augment.warp(pixels, warps, threads=threads)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert height * width == 1 or found.std() > 10
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
+def test_the_compiled_warp_shows_pixels_as_they_are() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 7, 5, 3), dtype=np.uint8))
+    still, mirrored = (0, 0, 0, 0, 1, 1, False), (0, 0, 0, 0, 1, 1, True)
+    shown = augment.warp(pixels.permute(0, 3, 1, 2), augment.matrices(draws(still, mirrored), 7, 5))
+    np.testing.assert_allclose(shown[0].permute(1, 2, 0), pixels[0], atol=1e-3)
+    np.testing.assert_allclose(shown[1].permute(1, 2, 0), pixels[1].flip(1), atol=1e-3)
+
+
+def test_the_compiled_warp_refuses_what_does_not_fit() -> None:
+    from facetools import _core
+
+    images, out = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4, 3), np.float32)
+    warps = np.stack([np.eye(3)[:2]] * 2)
+    for arguments, message in [
+        ((images, warps[:1], out, 1), "not as many as images"),
+        ((images, warps, out[:, :3].copy(), 1), "shape of the images"),
+        ((images, np.full_like(warps, np.inf), out, 1), "not finite"),
+        ((images[:, :0].copy(), warps, out[:, :0].copy(), 1), "without pixels"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            _core.warp(*arguments)
+    with pytest.raises(TypeError):
+        _core.warp(images.astype(np.float32), warps, out, 1)

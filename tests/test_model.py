@@ -15,6 +15,7 @@ from torchvision import models
 
 from facetools import model
 from facetools.attributes import CELEBA40, PAPER37
+from facetools.mobilenet import mobilenet_v2
 from facetools.model import AttributeNet, CheckpointError, ModelConfig
 from facetools.predict import scores
 
@@ -97,6 +98,21 @@ def test_a_transformer_is_refused_or_gives_its_features() -> None:
         assert "swin_t" in str(error)
     else:
         assert outputs(network, pixels((64, 64))).shape == (2, 768)
+
+
+def test_mobilenet_is_torchvisions() -> None:
+    theirs, ours = models.mobilenet_v2().features, mobilenet_v2()
+    expected, found = theirs.state_dict(), ours.state_dict()
+    assert list(found) == list(expected)
+    for name, value in found.items():
+        assert value.shape == expected[name].shape
+        if value.ndim > 1:  # both are random, to the same extent
+            assert value.std().item() == pytest.approx(expected[name].std().item(), rel=0.2)
+        else:
+            torch.testing.assert_close(value, expected[name])
+    ours.load_state_dict(moved(theirs).state_dict())
+    for training in (False, True):
+        torch.testing.assert_close(ours.train(training)(pixels()), theirs.train(training)(pixels()))
 
 
 def test_a_backbone_that_there_is_not() -> None:

@@ -30,6 +30,7 @@ def test_the_defaults_are_the_papers() -> None:
         "averaging": 0.0,
         "flip_average": False,
         "amp": "auto",
+        "growth": 1.0,
     }
     assert PAPER.rate == 1.0
     assert PAPER.stride == 2
@@ -91,3 +92,14 @@ def test_image_size(text: str, size: tuple[int, int]) -> None:
 def test_image_size_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a size in pixels; give a number, or height x width as in 96x80"):
         recipes.image_size(text)
+
+
+def test_images_grow_in_three_steps() -> None:
+    recipe = Recipe(epochs=20, image_size=(81, 64), growth=0.5)
+    sizes = [recipe.size_at(epoch) for epoch in range(20)]
+    assert sizes == [(40, 32)] * 12 + [(61, 48)] * 5 + [(81, 64)] * 3
+    assert {replace(recipe, growth=1.0).size_at(epoch) for epoch in range(20)} == {(81, 64)}
+    assert replace(recipe, epochs=1).size_at(0) == (81, 64)
+    for growth in (0, 1.5):
+        with pytest.raises(ValueError, match="growth"):
+            replace(recipe, growth=growth)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from facetools import images
 from facetools.model import CheckpointError, load_checkpoint
 from facetools.recipes import Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
@@ -29,8 +30,6 @@ RECIPE = Recipe(
 @pytest.fixture
 def faces(tmp_path: Path) -> Examples:
     """40 pictures, bright on the left or on the right: an attribute that anything learns."""
-    from facetools import images
-
     rng = np.random.default_rng(0)
     labels = (np.arange(40)[:, None] % 2 == [0, 1]).astype(np.uint8)
     paths = []
@@ -71,12 +70,14 @@ def test_it_learns_what_is_there(faces: Examples, tmp_path: Path) -> None:
     assert records[-1]["valid_balanced_accuracy"] == 1
 
 
-@pytest.mark.parametrize(("stop_after", "averaging"), [(1, 0.9), (3, 0.0), (4, 0.9)])
+@pytest.mark.parametrize(
+    ("stop_after", "averaging", "growth"), [(1, 0.9, 1.0), (3, 0.0, 1.0), (4, 0.9, 1.0), (3, 0.9, 0.5), (4, 0.0, 0.5)]
+)
 def test_an_interrupted_run_ends_like_an_unbroken_one(
-    faces: Examples, tmp_path: Path, stop_after: int, averaging: float
+    faces: Examples, tmp_path: Path, stop_after: int, averaging: float, growth: float
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    recipe = replace(RECIPE, averaging=averaging, mixup=0.2)
+    recipe = replace(RECIPE, averaging=averaging, mixup=0.2, growth=growth)
     train(recipe, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
     steps: list[int] = []
     with pytest.raises(Interrupted):
@@ -126,6 +127,23 @@ def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Exampl
     for name, value in kept.items():
         if value.is_floating_point():
             torch.testing.assert_close(value, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
+
+
+def test_images_grow_to_their_size_and_what_smaller_ones_gave_does_not_count(
+    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    load = images.load
+    monkeypatch.setattr(images, "load", lambda reader, path, size: seen.append(size) or load(reader, path, size))
+    recipe = replace(RECIPE, epochs=10, growth=0.5, learning_rate=1e-4)
+    sizes = []
+
+    def look(record: dict) -> None:
+        sizes.append(load_checkpoint(tmp_path / "best.pt")[0].config.image_size)
+
+    train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU, on_epoch=look)
+    assert seen == [(side, side) for side in (16, 24, 32) for _ in range(80)]
+    assert [sizes[epoch] for epoch in (0, 5, 6, 7, 8, 9)] == [(16, 16)] * 2 + [(24, 24)] * 2 + [(32, 32)] * 2
 
 
 def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None:

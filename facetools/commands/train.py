@@ -99,11 +99,22 @@ def fa_train(
         bool | None,
         typer.Option("--flip-average/--no-flip-average", help="Score faces by them and their mirror images."),
     ] = None,
+    growth: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Begin with images of this share of their size, and let them grow."),
+    ] = None,
     amp: Annotated[Amp | None, typer.Option(help="bfloat16 on a GPU that has it, never, or always.")] = None,
     valid_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
     ] = 0.1,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ram|off|DIR",
+            help="Where decoded images are kept: by default in memory, if they fill less than a quarter of it.",
+        ),
+    ] = None,
     sync: Annotated[
         bool,
         typer.Option(
@@ -160,6 +171,7 @@ def fa_train(
                 mixup=mixup,
                 averaging=averaging,
                 flip_average=flip_average,
+                growth=growth,
                 amp=amp,
             ),
         )
@@ -199,6 +211,7 @@ def fa_train(
                     device=device,
                     jobs=job.jobs,
                     seed=job.seed,
+                    cache=cache,
                     resume=resume,
                     made_by=made_by(job, sources),
                     failed=job.failed,

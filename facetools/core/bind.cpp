@@ -1,4 +1,5 @@
-// The module facetools._core: checks and forwards, nothing else. facetools/codes.py is its face.
+// The module facetools._core: checks and forwards, nothing else. Its faces are facetools/codes.py and, for images,
+// facetools/augment.py.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -18,6 +19,7 @@
 #include "linkage.hpp"
 #include "silhouette.hpp"
 #include "simd.hpp"
+#include "warp.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -285,6 +287,24 @@ nb::object seed_codes(const Array2<std::uint64_t>& array, const Array1<std::int6
   return adopt(std::move(seeds), {clusters});
 }
 
+constexpr std::size_t max_side = std::size_t{1} << 24;
+
+void warp_images(const nb::ndarray<const std::uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>& pixels,
+                 const nb::ndarray<const double, nb::shape<-1, 2, 3>, nb::c_contig, nb::device::cpu>& warps,
+                 const nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>& out, int threads) {
+  const Images images{pixels.data(), pixels.shape(0), pixels.shape(1), pixels.shape(2), pixels.shape(3)};
+  for (std::size_t axis = 0; axis < 4; ++axis) {
+    require(pixels.shape(axis) == out.shape(axis), "out: not of the shape of the images");
+    require(pixels.shape(axis) <= max_side, "images: a side is longer than 2^24");
+  }
+  require(images.height >= 1 && images.width >= 1, "images: without pixels");
+  require(warps.shape(0) == images.count, "warps: not as many as images");
+  for (std::size_t i = 0; i < 6 * images.count; ++i) require(std::isfinite(warps.data()[i]), "warps: not finite");
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  warp(images, warps.data(), out.data(), threads, silent);
+}
+
 }  // namespace
 
 }  // namespace facetools
@@ -312,5 +332,7 @@ NB_MODULE(_core, m) {
         "attributes"_a, "threads"_a, "report"_a.none());
   m.def("kmeans_seed", seed_codes, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
+  m.def("warp", warp_images, nb::arg("images").noconvert(), nb::arg("warps").noconvert(), nb::arg("out").noconvert(),
+        "threads"_a);
   m.def("simd", [] { return kernels().name; });
 }

@@ -1,0 +1,54 @@
+"""MobileNetV2 (Sandler, Howard, Zhu, Zhmoginov, Chen 2018, table 2): the backbone of choice, for its price.
+
+The layers, their names and how they begin are torchvision's, so that its weights fit. It is written out here because to
+import torchvision takes as long as to import torch, which one face would wait for.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+#: Expansion, channels, repetitions and the first stride of the residual blocks.
+BLOCKS = (
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+)
+FIRST, LAST = 32, 1280
+
+
+class _Block(nn.Module):
+    """An inverted residual with a linear bottleneck: expand, filter each channel, project."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.conv = nn.Sequential(
+            *([_normalised(inputs, hidden, 1)] if expansion > 1 else []),
+            _normalised(hidden, hidden, 3, stride, groups=hidden),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self._residual = stride == 1 and inputs == outputs
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.conv(images) if self._residual else self.conv(images)
+
+
+def _normalised(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+
+
+def mobilenet_v2() -> nn.Sequential:
+    """The features of MobileNetV2 from random weights: float (n, 3, h, w) to (n, 1280, h / 32, w / 32), rounded up."""
+    layers: list[nn.Module] = [_normalised(3, FIRST, 3, 2)]
+    inputs = FIRST
+    for expansion, outputs, repetitions, first_stride in BLOCKS:
+        for repetition in range(repetitions):
+            layers.append(_Block(inputs, outputs, 1 if repetition else first_stride, expansion))
+            inputs = outputs
+    features = nn.Sequential(*layers, _normalised(inputs, LAST, 1))
+    for module in features.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    return features

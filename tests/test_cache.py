@@ -1,0 +1,109 @@
+"""Decoded images that are kept are those that would be decoded, wherever they are kept."""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facetools import cache, images
+from facetools.cache import CacheError, Pixels
+
+SIZE = (9, 7)
+ROWS = (np.array([4, 0]), np.array([1, 2, 3, 4]), np.array([0, 1, 2, 3, 4]))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    """Five pictures, of which the third cannot be read."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(5):
+        images.write(tmp_path / f"{number}.png", rng.integers(0, 256, (12, 10, 3), dtype=np.uint8))
+        made.append(str(tmp_path / f"{number}.png"))
+    Path(made[2]).write_bytes(b"not an image")
+    return made
+
+
+def pixels_of(paths: list[str], kept: str | None, told: list[str] | None = None) -> Pixels:
+    failed = [] if told is None else told
+    return Pixels(paths, SIZE, jobs=2, failed=lambda path, reason: failed.append(path), cache=kept)
+
+
+def assert_right(pixels: Pixels, paths: list[str]) -> None:
+    for rows in ROWS:
+        kept, found = pixels.batch(rows)
+        assert kept.tolist() == [row for row in rows if row != 2]
+        expected = [images.decode(Path(paths[row]).read_bytes(), SIZE) for row in kept]
+        np.testing.assert_array_equal(found, np.stack(expected))
+
+
+@pytest.mark.parametrize("kept", [None, "ram", "off", "folder"])
+def test_what_is_kept_is_what_would_be_decoded(kept: str | None, paths: list[str], tmp_path: Path) -> None:
+    told: list[str] = []
+    pixels = pixels_of(paths, str(tmp_path / "cache" / "deep") if kept == "folder" else kept, told)
+    for _ in range(2):
+        assert_right(pixels, paths)
+    assert told == [paths[2]]
+
+
+@pytest.mark.parametrize(("kept", "decoded"), [("ram", 4), ("off", 12)])
+def test_an_image_is_decoded_once_where_it_is_kept(
+    kept: str, decoded: int, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count: list[str] = []
+    load = images.load
+    monkeypatch.setattr(images, "load", lambda reader, path, size: count.append(path) or load(reader, path, size))
+    pixels = pixels_of(paths, kept)
+    for _ in range(3):
+        pixels.batch(np.array([0, 1, 3, 4]))
+    assert len(count) == decoded
+
+
+def test_a_folder_serves_the_next_run(paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_right(pixels_of(paths, str(tmp_path / "cache")), paths)
+    expected = pixels_of(paths, "off").batch(np.array([3, 0]))
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "load", lambda *_: pytest.fail("nothing is to be decoded"))
+        found = pixels_of(paths, str(tmp_path / "cache")).batch(np.array([3, 0]))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("change", ["content", "time", "size"])
+def test_a_folder_does_not_serve_other_images(change: str, paths: list[str], tmp_path: Path) -> None:
+    assert_right(pixels_of(paths, str(tmp_path / "cache")), paths)
+    if change == "content":
+        images.write(Path(paths[0]), np.zeros((40, 40, 3), np.uint8))
+    elif change == "time":
+        os.utime(paths[0], ns=(0, 0))
+    else:
+        Path(paths[0]).write_bytes(Path(paths[0]).read_bytes() + b"\0")
+    assert_right(pixels_of(paths, str(tmp_path / "cache")), paths)
+    assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
+
+
+def test_members_go_by_their_archive(paths: list[str], tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, Path(path).name)
+    members = [f"{tmp_path}/faces.zip/{Path(path).name}" for path in paths]
+    assert_right(pixels_of(members, str(tmp_path / "cache")), paths)
+    os.utime(tmp_path / "faces.zip", ns=(0, 0))
+    assert_right(pixels_of(members, str(tmp_path / "cache")), paths)
+    assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
+
+
+def test_no_room_is_said(paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache.memory, "available", lambda: 900)
+    with pytest.raises(CacheError, match="do not fit into 0.0 GB of free memory"):
+        pixels_of(paths, "ram")
+    assert_right(pixels_of(paths, None), paths)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(900))
+    with pytest.raises(CacheError, match="free in "):
+        pixels_of(paths, str(tmp_path / "cache"))
