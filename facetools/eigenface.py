@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Images of a chunk.
-CHUNK = 256
+#: Images of a chunk, and the bytes of a cluster that is not read from the file again for each product.
+CHUNK, KEPT = 256, 2**27
 
 _TOLERANCE = 1e-7
 _OVERSAMPLING = 8
@@ -129,10 +129,15 @@ def _leading(
         return np.empty((dimensions, 0)), np.empty(0)
     centre = torch.from_numpy(mean).to(device)
 
+    def centred() -> Iterator[Tensor]:
+        for chunk in chunks():
+            yield torch.from_numpy(chunk).to(device, torch.float64).sub_(centre)
+
+    kept = list(centred()) if count * dimensions * centre.element_size() <= KEPT else None
+
     def times_scatter(block: Tensor) -> Tensor:
         product = torch.zeros_like(block)
-        for chunk in chunks():
-            rows = torch.from_numpy(chunk).to(device, torch.float64) - centre
+        for rows in kept or centred():
             product.addmm_(rows.T, rows @ block)
         return product
 
@@ -156,10 +161,10 @@ def _leading(
         block = directions[:, sizes > 1e-10 * values[0]]
         if not block.shape[1]:
             break
-    kept = values > 1e-10 * scatter
-    vectors = (basis @ turns)[:, kept]
+    present = values > 1e-10 * scatter
+    vectors = (basis @ turns)[:, present]
     signs = torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
-    return (vectors * signs).cpu().numpy(), values[kept].cpu().numpy()
+    return (vectors * signs).cpu().numpy(), values[present].cpu().numpy()
 
 
 def picture(component: np.ndarray) -> np.ndarray:
