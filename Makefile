@@ -1,5 +1,5 @@
 # make         the environment .venv with facetools and all it needs
-# make demo    the main job on drawn faces; FACES=dir MODEL=file runs it on images of your own
+# make demo    the main job on drawn faces; FACES=dir [MODEL=file] runs it on images of your own
 # make test    the whole test suite
 # make lint    style, types, import directions
 # make bench   the core against its peers, and time and memory at three to seven digits of faces: half an hour; and
@@ -34,8 +34,7 @@ COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
 demo: $(INSTALLED)
 	rm -rf demo && mkdir demo
 ifdef FACES
-	@test -n "$(MODEL)" || { echo "make demo FACES=dir needs MODEL=file, a checkpoint of fa-train" >&2; exit 2; }
-	$(COMMAND) fa-predict "$(FACES)" --model "$(MODEL)" -o demo/scores.jsonl
+	$(COMMAND) fa-predict "$(FACES)" $(if $(MODEL),--model "$(MODEL)") -o demo/scores.jsonl
 else
 	$(VENV)/python -m facetools.commands.draw $(DRAWN) --faces 3600 --valid-share 0.0833 --test-share 0.0833
 	$(COMMAND) fa-train $(DRAWN) -o demo/run $(TRAINING) > demo/history.jsonl

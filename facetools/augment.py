@@ -87,8 +87,8 @@ def warp(images: Tensor, warps: np.ndarray, *, threads: int | None = None) -> Te
     """`images` uint8 or float (n, channels, height, width) seen through `warps` (n, 3, 3) of `matrices`, bilinear, as
     float32 on the same device and in the same memory format; places beyond the border show the nearest pixel.
 
-    uint8 images in memory and channels last are the compiled core's, which takes a tenth of the time that torch takes,
-    in torch's number of threads unless told.
+    uint8 images in memory and channels last are warped by the compiled core, in less than half of torch's time, and in
+    torch's number of `threads` unless told.
     """
     import torch
 
@@ -130,5 +130,5 @@ def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.G
 
     draws = draw(count, reach, rng)
     batch = torch.from_numpy(np.repeat(pixels[None], count, 0)).permute(0, 3, 1, 2)
-    warped = warp(batch, matrices(draws, *pixels.shape[:2]), threads=1)
-    return warped.round_().byte().permute(0, 2, 3, 1).numpy(), draws
+    warped = warp(batch, matrices(draws, *pixels.shape[:2]), threads=1).permute(0, 2, 3, 1).numpy()
+    return np.rint(warped, out=warped).astype(np.uint8), draws

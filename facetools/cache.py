@@ -26,7 +26,7 @@ class Pixels:
 
     `cache` keeps them: `ram`, `off`, or a folder, where a file belongs to these images of this size, as long as the
     files that they come from keep their size and time; None takes memory where they fill less than a quarter of what is
-    free. A CacheError if they do not fit. `failed` is told once each image that cannot be had, and why.
+    free. A CacheError if they do not fit. `failed` is told of each image that is asked for and cannot be had, and why.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class Pixels:
         self._paths = paths
         self._size = size
         self._failed = failed
-        self._told: set[str] = set()
         self._reader = images.Reader()
         self._pool = ThreadPoolExecutor(jobs)
         shape = (len(paths), *size, 3)
@@ -63,7 +62,7 @@ class Pixels:
         pixels: list[np.ndarray] = []
         for row, image in zip(rows, self._pool.map(self._load, rows), strict=True):
             if isinstance(image, images.ImageError):
-                self._tell(self._paths[row], str(image))
+                self._failed(self._paths[row], str(image))
                 continue
             good.append(row)
             pixels.append(image)
@@ -76,11 +75,6 @@ class Pixels:
         if self._kept is not None and self._there[row]:
             return self._kept[row]
         return images.load(self._reader, self._paths[row], self._size)
-
-    def _tell(self, path: str, reason: str) -> None:
-        if path not in self._told:
-            self._told.add(path)
-            self._failed(path, reason)
 
 
 def _in_folder(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

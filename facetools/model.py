@@ -32,6 +32,9 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 #: Pixels of a side at most of the images on which a network and its folded copy are compared.
 PROBE_SIDE = 96
 
+#: The checkpoint that comes along.
+STARTER = Path(__file__).parent / "models" / "starter.pt"
+
 _FORMAT = "facetools checkpoint 1"
 
 
@@ -218,9 +221,13 @@ def _backbone_part(state: dict[str, Tensor], network: nn.Module) -> dict[str, Te
 # Checkpoints
 
 
-def save_checkpoint(path: Path, model: AttributeNet, **parts: Any) -> None:
-    """Writes `model` and `parts` (tensors and plain values only) to `path`, whole or not at all."""
-    content = {"format": _FORMAT, "config": model.config.plain(), "model": model.state_dict(), **parts}
+def save_checkpoint(path: Path, model: AttributeNet, *, half: bool = False, **parts: Any) -> None:
+    """Writes `model` and `parts` (tensors and plain values only) to `path`, whole or not at all; with `half` the
+    weights of layers as float16, in half the space."""
+    state = model.state_dict()
+    if half:  # but for normalisations and biases, which are few
+        state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
+    content = {"format": _FORMAT, "config": model.config.plain(), "model": state, **parts}
     with files.replacing(path) as stream:
         torch.save(content, stream)
 

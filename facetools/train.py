@@ -6,6 +6,7 @@ no generator state: to continue is to take the network and the optimizer and go 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -110,7 +111,7 @@ def train(
     """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
     `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
 
-    `failed` is told each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
+    `failed` is told once each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
     `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
     raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` if there is one.
     Decoded images are kept in the `cache` of cache.Pixels.
@@ -122,7 +123,7 @@ def train(
     about = {"settings": settings, "made_by": made_by or {}}
     last, best = run / "last.pt", run / "best.pt"
     learner = _Learner(recipe, attributes, device, seed, group, sync, about, last if resume and last.exists() else None)
-    progress, size = learner.progress, None
+    progress, size, failed_once = learner.progress, None, functools.cache(failed)
     if not (resume and last.exists()) and group.place.first:
         files.make_folder(run)
         files.write(run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n")
@@ -133,7 +134,7 @@ def train(
         if size != recipe.size_at(progress.epoch):
             size = recipe.size_at(progress.epoch)
             training_pixels, validation_pixels = (
-                Pixels(examples.paths, size, jobs=jobs, failed=failed, cache=cache)
+                Pixels(examples.paths, size, jobs=jobs, failed=failed_once, cache=cache)
                 for examples in (training, validation)
             )
             learner.grow(size)
@@ -197,12 +198,15 @@ class _Learner:
         self._started, self._seen_before = time.perf_counter(), 0
 
     def grow(self, size: tuple[int, int]) -> None:
-        """From now on the network is that of images of `size`; what smaller ones gave in validation does not count."""
+        """From now on the network is that of images of `size`; what it was for smaller ones, and what they gave in
+        validation, does not count."""
         for model in {self._model, self._judged}:
             model.config = replace(model.config, image_size=size)
         before = self._recipe.size_at(max(0, self.progress.epoch - 1))
         if self.progress.step == 0 and before != size:
             self.progress.best = -math.inf
+            if self._average is not None:
+                self._average.n_averaged.zero_()
 
     def steps(self, examples: Examples, pixels_of: Pixels) -> Iterator[int]:
         """Learns what is left of the epoch; gives the number of images after each step."""
@@ -293,7 +297,7 @@ class _Learner:
     def save(self, path: Path) -> None:
         """Writes all that it takes to continue."""
         if self._group.place.first:
-            state = {"optimizer": self._optimizer.state_dict(), "progress": self.progress.__dict__}
+            state: dict[str, Any] = {"optimizer": self._optimizer.state_dict(), "progress": self.progress.__dict__}
             if self._average is not None:
                 state["average"] = self._average.state_dict()
             save_checkpoint(path, self._model, **self._about, **state)

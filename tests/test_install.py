@@ -20,7 +20,8 @@ def test_the_wheel_holds_all_of_it(tmp_path: Path) -> None:
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("entry_points.txt"))
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "facetools").rglob("*.py")}
     assert sources <= set(names)
-    assert {"facetools/attributes.json", "facetools/report/report.html"} <= set(names)
+    data = ("attributes.json", "report/report.html", "models/starter.pt", "models/README.md")
+    assert {f"facetools/{name}" for name in data} <= set(names)
     assert any(name.startswith("facetools/_core.") and name.endswith(".so") for name in names)
     assert not [name for name in names if name.endswith((".cpp", ".hpp"))]
     for command in ("augment", "train", "predict", "cluster", "eigenface", "report"):

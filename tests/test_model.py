@@ -156,6 +156,18 @@ def test_to_pixels_is_channels_last() -> None:
 # Checkpoints
 
 
+def test_half_a_checkpoint_scores_alike(tmp_path: Path) -> None:
+    network = moved(AttributeNet(SMALL)).eval()
+    for half in (False, True):
+        model.save_checkpoint(tmp_path / f"{half}.pt", network, half=half)
+    loaded, _ = model.load_checkpoint(tmp_path / "True.pt")
+    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+    assert (tmp_path / "True.pt").stat().st_size < 0.6 * (tmp_path / "False.pt").stat().st_size
+    expected, found = (torch.sigmoid(outputs(some, pixels())) for some in (network, loaded))
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
 def test_a_checkpoint_gives_the_network_back(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     network = moved(AttributeNet(SMALL))

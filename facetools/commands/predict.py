@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 def fa_predict(
     job: Job,
     sources: Sources,
-    model: Annotated[str, typer.Option("--model", "-m", metavar="FILE", help="A checkpoint of fa-train.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="FILE",
+            help="A checkpoint of fa-train; by default the starter model that comes along.",
+        ),
+    ] = None,
     output: Output = "-",
     format: Format = None,
     labels: Annotated[
@@ -65,6 +73,7 @@ def fa_predict(
     and write one table.
     \f
     Examples:
+      fa-predict faces/ > scores.jsonl
       fa-predict faces/ --model run/best.pt > scores.jsonl
       fa-predict faces.zip --model run/best.pt | fa-cluster -k 16 --attributes paper10 > clusters.jsonl
       fa-predict celeba/ --partition test --labels celeba/ --model run/best.pt -o test.npy
@@ -74,7 +83,7 @@ def fa_predict(
     from facetools import images, table
     from facetools.commands.labels import Truth
     from facetools.distributed import joined, place
-    from facetools.model import choose_device, load_checkpoint, use_threads
+    from facetools.model import STARTER, choose_device, load_checkpoint, use_threads
     from facetools.parts import Parts
     from facetools.predict import PROBES, predict, ready, wants_bfloat16
     from facetools.thresholds import recentred
@@ -87,14 +96,17 @@ def fa_predict(
     with joined(here) as group:
         use_threads(job.jobs)
         device = choose_device(job.device, here.local_rank)
-        network, checkpoint = load_checkpoint(Path(model))
+        if model is None:
+            job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
+        chosen = STARTER if model is None else Path(model)
+        network, checkpoint = load_checkpoint(chosen)
         config = network.config
         paths = image_paths(sources, null=null, partition=partition)
         truth = Truth.read(labels, config.attributes) if labels else None
         if truth is not None:
             paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
         unknown = job.failures
-        moved = None if thresholds == "0.5" else _thresholds(checkpoint, thresholds, model)
+        moved = None if thresholds == "0.5" else _thresholds(checkpoint, thresholds, chosen)
         judge = _Judge()
 
         def tables(some: list[str], bfloat16: bool | None = None) -> Iterator[Table]:
@@ -117,7 +129,7 @@ def fa_predict(
             if here.first:
                 # At least four parts a process, so that none waits long for another.
                 size = batch * max(1, min(64, math.ceil(len(paths) / (4 * here.world * batch))))
-                digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+                digest = hashlib.sha256(chosen.read_bytes()).hexdigest()
                 about = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
                 Parts.begin(folder, paths, size, about, resume=resume)
             group.follow("begun")
@@ -164,7 +176,7 @@ def _join(parts: Parts, output: str | None, encoding: Encoding, judge: _Judge) -
     parts.remove()
 
 
-def _thresholds(checkpoint: dict[str, Any], aim: str, model: str) -> np.ndarray:
+def _thresholds(checkpoint: dict[str, Any], aim: str, model: Path) -> np.ndarray:
     import numpy as np
 
     if aim not in checkpoint.get("thresholds", {}):

@@ -1,0 +1,150 @@
+"""The starter model from a run of fa-train, and the figures of its card: python benchmarks/starter.py CELEBA RUN
+
+Writes facetools/models/starter.pt (RUN/best.pt in half precision, without what training alone needs) and, below
+"Figures" in the card beside it, how right that file is on the test partition of CELEBA, which it has not seen: by
+attribute, by subgroup, and on the same faces cropped, scaled and greyed. With --figures-only the model stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from facetools import images, metrics
+from facetools.celeba import CelebA
+from facetools.commands.labels import Truth
+from facetools.model import STARTER, AttributeNet, load_checkpoint, save_checkpoint
+from facetools.predict import predict
+from facetools.synthetic import write_celeba
+from facetools.thresholds import AIMS, recentred
+
+CARD = STARTER.parent / "README.md"
+SUBGROUPS = ("Male", "Young")
+MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
+DRAWN = 300
+
+
+def store(run: Path) -> None:
+    """Writes the starter model; of what made it, without the places of its files."""
+    model, content = load_checkpoint(run / "best.pt")
+    made_by = dict(content["made_by"])
+    made_by["command"] = shlex.join(
+        Path(word).name if "/" in word else word for word in shlex.split(made_by["command"])
+    )
+    made_by["inputs"] = [source | {"path": Path(source["path"]).name} for source in made_by["inputs"]]
+    kept = {name: content[name] for name in ("settings", "thresholds")}
+    save_checkpoint(STARTER, model, half=True, made_by=made_by, **kept)
+
+
+def scored(model: AttributeNet, pictures: list[Image.Image]) -> np.ndarray:
+    """The scores of pictures, which are stretched as those of files are."""
+    height, width = model.config.image_size
+    rows = np.stack([np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in pictures])
+    batches = (([""] * len(part), part) for part in np.array_split(rows, max(1, len(rows) // 64)))
+    return np.concatenate([found for _, found in predict(model, batches, device=torch.device("cpu"))])
+
+
+def seen_as(picture: Image.Image) -> dict[str, Image.Image]:
+    """A face of 89 x 109 as other cameras, tools and users would crop it."""
+    width, height = picture.size
+    square = picture.crop((0, (height - width) // 2, width, (height - width) // 2 + width))
+    tight = picture.crop((width * 3 // 20, height * 3 // 20, width * 17 // 20, height * 17 // 20))
+    return {
+        "as they are, 89 x 109": picture,
+        "scaled to 178 x 218": picture.resize((178, 218), Image.Resampling.BICUBIC),
+        "the middle square, scaled to 300 x 300": square.resize((300, 300), Image.Resampling.BICUBIC),
+        "a tight crop, the middle 70 % of each side": tight,
+        "in grey": picture.convert("L").convert("RGB"),
+    }
+
+
+def row(name: str, *cells: float) -> str:
+    return f"| {name} | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |"
+
+
+def means(labels: np.ndarray, scores: np.ndarray) -> list[float]:
+    found = metrics.means(labels, scores)
+    return [found[name] for name in MEASURES]
+
+
+def figures(folder: Path) -> Iterator[str]:
+    """The lines below "Figures"."""
+    model, content = load_checkpoint(STARTER)
+    names = model.config.attributes
+    layout = CelebA.find(folder)
+    assert layout is not None
+    paths = layout.in_partition(list(images.listed([str(layout.images)])), "test")
+    labels = Truth.read(str(folder), names).of(paths).values
+    with images.Reader() as reader:
+        pictures = [Image.fromarray(images.decode(reader.read(path))) for path in paths]
+    views = [seen_as(picture) for picture in pictures]
+    scores = {view: scored(model, [picture[view] for picture in views]) for view in views[0]}
+    plain = next(iter(scores.values()))
+
+    majority = metrics.by_attribute(labels, plain)["majority"].mean()
+    yield f"Of the file as it is here, on {len(paths)} test faces of persons that it has not seen, in percent, means"
+    yield f"over {len(names)} attributes, of one training with one seed. The more frequent answer alone has an accuracy"
+    yield f"of {100 * majority:.1f} %.\n"
+    heads = "accuracy | balanced accuracy | F1 | average precision |"
+    yield f"| thresholds | {heads}\n|---|--:|--:|--:|--:|"
+    yield row("0.5", *means(labels, plain))
+    for aim in AIMS:
+        yield row(f"`--thresholds {aim}`", *means(labels, recentred(plain, np.array(content["thresholds"][aim]))))
+    yield f"\n| faces | {heads}\n|---|--:|--:|--:|--:|"
+    for view, found in scores.items():
+        yield row(view, *means(labels, found))
+    yield row(f"{DRAWN} drawn faces (`facetools.synthetic`), of a kind it never saw", *means(*drawn(model)))
+    yield f"\n| subgroup | faces | {heads}\n|---|--:|--:|--:|--:|--:|"
+    for name in SUBGROUPS:
+        for present, called in ((1, name), (0, f"not {name}")):
+            some = labels[:, names.index(name)] == present
+            # What tells the subgroup itself is left out: within it, it has one class alone.
+            others = [a for a in range(len(names)) if names[a] != name]
+            yield row(f"{called} | {some.sum()}", *means(labels[some][:, others], plain[some][:, others]))
+    by_attribute = metrics.by_attribute(labels, plain)
+    balanced = metrics.by_attribute(labels, recentred(plain, np.array(content["thresholds"]["balanced"])))
+    heads = "present | majority | accuracy | balanced accuracy | at balanced thresholds | F1 | average precision"
+    yield f"\n| attribute | {heads} |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+    for a, name in enumerate(names):
+        told = [by_attribute[m][a] for m in ("majority", "accuracy", "balanced_accuracy")]
+        rest = [by_attribute[m][a] for m in ("f1", "average_precision")]
+        yield row(name, labels[:, a].mean(), *told, balanced["balanced_accuracy"][a], *rest)
+
+
+def drawn(model: AttributeNet) -> tuple[np.ndarray, np.ndarray]:
+    """The truth and the scores of drawn faces."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write_celeba(Path(scratch), DRAWN, seed=0)
+        layout = CelebA.find(Path(scratch))
+        assert layout is not None
+        paths = list(images.listed([str(layout.images)]))
+        with images.Reader() as reader:
+            pictures = [Image.fromarray(images.decode(reader.read(path))) for path in paths]
+        labels = Truth.read(scratch, model.config.attributes).of(paths).values
+        return labels, scored(model, pictures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("celeba", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--figures-only", action="store_true")
+    asked: Any = parser.parse_args()
+    if not asked.figures_only:
+        if asked.run is None:
+            parser.error("name the RUN whose best.pt is to be the starter model")
+        store(asked.run)
+    head, _, _ = CARD.read_text().partition("## Figures\n")
+    CARD.write_text(head + "## Figures\n\n" + "\n".join(figures(asked.celeba)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
