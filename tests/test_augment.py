@@ -165,39 +165,12 @@ def test_draws_of_some_are_those_of_all() -> None:
     np.testing.assert_array_equal(some, augment.matrices(draws, 8, 6)[[2, 7]])
 
 
-@pytest.mark.parametrize(("height", "width", "channels"), [(1, 1, 3), (1, 9, 3), (9, 1, 3), (41, 23, 3), (24, 24, 1)])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_compiled_warp_is_torchs(height: int, width: int, channels: int, threads: int) -> None:
-    rng = np.random.default_rng(height)
-    pixels = torch.from_numpy(rng.integers(0, 256, (20, height, width, channels), dtype=np.uint8)).permute(0, 3, 1, 2)
-    warps = augment.matrices(random_draws(20), height, width)
-    expected = augment.warp(pixels.float(), warps)
-    found = augment.warp(pixels, warps, threads=threads)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    assert height * width == 1 or found.std() > 10
-    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
-
-
-def test_the_compiled_warp_shows_pixels_as_they_are() -> None:
-    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 7, 5, 3), dtype=np.uint8))
-    still, mirrored = (0, 0, 0, 0, 1, 1, False), (0, 0, 0, 0, 1, 1, True)
-    shown = augment.warp(pixels.permute(0, 3, 1, 2), augment.matrices(draws(still, mirrored), 7, 5))
-    np.testing.assert_allclose(shown[0].permute(1, 2, 0), pixels[0], atol=1e-3)
-    np.testing.assert_allclose(shown[1].permute(1, 2, 0), pixels[1].flip(1), atol=1e-3)
-
-
-def test_the_compiled_warp_refuses_what_does_not_fit() -> None:
-    from facetools import _core
-
-    images, out = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4, 3), np.float32)
-    warps = np.stack([np.eye(3)[:2]] * 2)
-    for arguments, message in [
-        ((images, warps[:1], out, 1), "not as many as images"),
-        ((images, warps, out[:, :3].copy(), 1), "shape of the images"),
-        ((images, np.full_like(warps, np.nan), out, 1), "not from -1e9 to 1e9"),
-        ((images[:, :0].copy(), warps, out[:, :0].copy(), 1), "without pixels"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            _core.warp(*arguments)
-    with pytest.raises(TypeError):
-        _core.warp(images.astype(np.float32), warps, out, 1)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_bytes_are_warped_as_floats_are(layout: torch.memory_format) -> None:
+    """In memory and channels last by the compiled core, else by torch."""
+    pixels = torch.from_numpy(np.stack([picture(41, 23)] * 20)).byte().contiguous(memory_format=layout)
+    warps = augment.matrices(random_draws(20), 41, 23)
+    found = augment.warp(pixels, warps)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(found, augment.warp(pixels.float(), warps), atol=0.05, rtol=0)
