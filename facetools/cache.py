@@ -78,18 +78,17 @@ class Pixels:
 
 
 def _in_folder(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The file of these images in a folder, uint8 of `shape`, and that of those which it holds, bool (n,)."""
+    """The file of these images in a folder: their pixels, uint8 of `shape`, and which of them it holds, bool (n,)."""
     files.make_folder(folder)
-    name = _digest(paths, shape)
-    pixels, there = folder / f"{name}.pixels", folder / f"{name}.there"
+    file = folder / f"{_digest(paths, shape)}.pixels"
     needed, free = math.prod(shape), shutil.disk_usage(folder).free
-    if not there.exists():
+    if not file.exists():
         if needed > free:
             raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} free in {folder}")
-        for path, size in ((pixels, needed), (there, len(paths))):
-            with path.open("ab") as stream:
-                stream.truncate(size)  # a file of zeros that takes no room yet
-    return np.memmap(pixels, np.uint8, "r+", shape=shape), np.memmap(there, np.bool_, "r+", shape=(len(paths),))
+        with file.open("ab") as stream:  # which other processes of the job may be about to do as well
+            stream.truncate(needed + len(paths))  # zeros, which take no room yet
+    content = np.memmap(file, np.uint8, "r+", shape=(needed + len(paths),))
+    return content[:needed].reshape(shape), content[needed:].view(np.bool_)
 
 
 def _digest(paths: list[str], shape: tuple[int, ...]) -> str:

@@ -396,7 +396,7 @@ def _table_of_struct(array: np.ndarray) -> Table:
 
 
 def _read_celeba(stream: io.BufferedReader) -> Iterator[Table]:
-    listed = celeba.parse_attributes(io.TextIOWrapper(stream, "utf-8").read())
+    listed = celeba.parse_attributes(stream.read().decode("utf-8"))
     yield Table(encode_paths(listed.files), labels=Attributes(listed.names, listed.values))
 
 

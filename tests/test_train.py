@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,15 @@ def test_it_learns_what_is_there(faces: Examples, tmp_path: Path) -> None:
     assert records[-1]["valid_balanced_accuracy"] == 1
 
 
+def train_until(stop: int, recipe: Recipe, faces: Examples, run: Path, **settings: Any) -> None:
+    """Trains, and is interrupted after `stop` steps."""
+    steps: list[int] = []
+    asked = {"on_step": steps.append, "interrupted": lambda: len(steps) >= stop}
+    with pytest.raises(Interrupted):
+        train(recipe, ("left", "right"), faces, faces, run, device=CPU, **asked, **settings)
+    assert len(steps) == stop
+
+
 @pytest.mark.parametrize(
     ("stop_after", "averaging", "growth"), [(1, 0.9, 1.0), (3, 0.0, 1.0), (4, 0.9, 1.0), (3, 0.9, 0.5), (4, 0.0, 0.5)]
 )
@@ -79,20 +89,7 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = replace(RECIPE, averaging=averaging, mixup=0.2, growth=growth)
     train(recipe, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
-    steps: list[int] = []
-    with pytest.raises(Interrupted):
-        train(
-            recipe,
-            ("left", "right"),
-            faces,
-            faces,
-            broken,
-            device=CPU,
-            seed=3,
-            on_step=steps.append,
-            interrupted=lambda: len(steps) >= stop_after,
-        )
-    assert len(steps) == stop_after
+    train_until(stop_after, recipe, faces, broken, seed=3)
     train(recipe, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
     assert_same_run(whole, broken)
     last, best = weights(whole / "last.pt"), weights(whole / "best.pt")
@@ -148,22 +145,9 @@ def test_images_grow_to_their_size_and_what_smaller_ones_gave_does_not_count(
 
 def test_the_average_begins_anew_where_images_grow(faces: Examples, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=5, growth=0.5, averaging=0.9)
-    steps: list[int] = []
-    for stop, averaged in [(9, 9), (10, 1)]:  # three steps an epoch; the fourth epoch's images are larger
-        with pytest.raises(Interrupted):
-            train(
-                recipe,
-                ("left", "right"),
-                faces,
-                faces,
-                tmp_path,
-                device=CPU,
-                resume=True,
-                on_step=steps.append,
-                interrupted=lambda stop=stop: len(steps) == stop,
-            )
-        checkpoint = load_checkpoint(tmp_path / "last.pt")[1]
-        assert checkpoint["average"]["n_averaged"] == averaged
+    for steps, averaged in [(9, 9), (1, 1)]:  # three steps an epoch; the fourth epoch's images are larger
+        train_until(steps, recipe, faces, tmp_path, resume=True)
+        assert load_checkpoint(tmp_path / "last.pt")[1]["average"]["n_averaged"] == averaged
 
 
 def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None:
