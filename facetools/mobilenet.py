@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from facetools import batch_norm
+
 #: Expansion, channels, repetitions and the first stride of the residual blocks.
 BLOCKS = (
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
@@ -23,8 +25,8 @@ class _Block(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.conv = nn.Sequential(
-            *([_normalised(inputs, hidden, 1)] if expansion > 1 else []),
-            _normalised(hidden, hidden, 3, stride, groups=hidden),
+            *([_Normalised(inputs, hidden, 1)] if expansion > 1 else []),
+            _Normalised(hidden, hidden, 3, stride, groups=hidden),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -34,20 +36,27 @@ class _Block(nn.Module):
         return images + self.conv(images) if self._residual else self.conv(images)
 
 
-def _normalised(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+class _Normalised(nn.Sequential):
+    """A convolution, batch normalisation and ReLU6."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+
+    def forward(self, images: Tensor) -> Tensor:
+        convolution, norm, _ = self
+        return batch_norm.relu6(convolution(images), norm)
 
 
 def mobilenet_v2() -> nn.Sequential:
     """The features of MobileNetV2 from random weights: float (n, 3, h, w) to (n, 1280, h / 32, w / 32), rounded up."""
-    layers: list[nn.Module] = [_normalised(3, FIRST, 3, 2)]
+    layers: list[nn.Module] = [_Normalised(3, FIRST, 3, 2)]
     inputs = FIRST
     for expansion, outputs, repetitions, first_stride in BLOCKS:
         for repetition in range(repetitions):
             layers.append(_Block(inputs, outputs, 1 if repetition else first_stride, expansion))
             inputs = outputs
-    features = nn.Sequential(*layers, _normalised(inputs, LAST, 1))
+    features = nn.Sequential(*layers, _Normalised(inputs, LAST, 1))
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

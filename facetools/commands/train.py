@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -140,6 +141,8 @@ def fa_train(
       fa-train celeba/ -o run --resume | jq .valid_accuracy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
+    # Threads of torch that wait for work would keep those of the core from theirs; they read this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from facetools import table
     from facetools.distributed import joined, place
     from facetools.model import choose_device, use_threads

@@ -1,5 +1,5 @@
 // The module facetools._core: checks and forwards, nothing else. Its faces are facetools/codes.py and, for images,
-// facetools/augment.py.
+// facetools/augment.py and facetools/batch_norm.py.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "batch_norm.hpp"
 #include "codes.hpp"
 #include "dbscan.hpp"
 #include "kmeans.hpp"
@@ -307,6 +308,56 @@ void warp_images(const nb::ndarray<const std::uint8_t, nb::ndim<4>, nb::c_contig
   warp(images, warps.data(), out.data(), threads, silent);
 }
 
+template <class T>
+using Table = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+Planes planes_of(const Table<const float>& values) {
+  require(values.shape(0) >= 1 && values.shape(1) >= 1, "values: there are none");
+  return {values.data(), values.shape(0), values.shape(1)};
+}
+
+template <class T>
+T* rows_of(const Planes& planes, const Table<T>& table, std::size_t rows) {
+  require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
+  return table.data();
+}
+
+// weight, bias, mean and inverse deviation of each channel, a row each.
+Scale scale_of(const Planes& planes, const Table<const float>& table) {
+  const float* const rows = rows_of(planes, table, 4);
+  return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
+}
+
+void moments_of(const Table<const float>& values, const Table<float>& out, int threads) {
+  const Planes planes = planes_of(values);
+  float* const mean = rows_of(planes, out, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  moments(planes, mean, mean + planes.channels, threads, silent);
+}
+
+void normalise(const Table<const float>& values, const Table<const float>& scale, const Table<float>& out,
+               int threads) {
+  const Planes planes = planes_of(values);
+  const Scale by = scale_of(planes, scale);
+  float* const to = rows_of(planes, out, planes.places);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  normalise_relu6(planes, by, to, threads, silent);
+}
+
+void normalise_backward(const Table<const float>& values, const Table<const float>& scale,
+                        const Table<const float>& gradient, const Table<float>& by_value, const Table<float>& by_scale,
+                        int threads) {
+  const Planes planes = planes_of(values);
+  const Scale by = scale_of(planes, scale);
+  const float* const from = rows_of(planes, gradient, planes.places);
+  float *const to = rows_of(planes, by_value, planes.places), *const by_weight = rows_of(planes, by_scale, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  normalise_relu6_backward(planes, by, from, to, by_weight, by_weight + planes.channels, threads, silent);
+}
+
 }  // namespace
 
 }  // namespace facetools
@@ -335,6 +386,12 @@ NB_MODULE(_core, m) {
   m.def("kmeans_seed", seed_codes, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
   m.def("warp", warp_images, nb::arg("images").noconvert(), nb::arg("warps").noconvert(), nb::arg("out").noconvert(),
+        "threads"_a);
+  m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
+  m.def("normalise_relu6", normalise, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("out").noconvert(), "threads"_a);
+  m.def("normalise_relu6_backward", normalise_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(), nb::arg("by_scale").noconvert(),
         "threads"_a);
   m.def("simd", [] { return kernels().name; });
 }

@@ -1,0 +1,98 @@
+"""The compiled batch normalisation against its formulas in double, at shapes of whole and of broken pieces."""
+
+import numpy as np
+import pytest
+
+from facetools import _core
+
+SHAPES = [(2, 1), (7, 3), (1, 8), (1000, 33), (3000, 96), (70000, 2), (9, 1280)]
+
+
+def values(places: int, channels: int) -> np.ndarray:
+    """Values whose means are far from 0, by channel."""
+    rng = np.random.default_rng(places)
+    return rng.normal(30 * rng.normal(size=channels), 3, (places, channels)).astype(np.float32)
+
+
+def scale(rows: np.ndarray, threads: int = 1) -> np.ndarray:
+    """A weight and a bias by channel, some of them negative, and the mean and the inverse deviation of `rows`."""
+    rng = np.random.default_rng(rows.shape[1])
+    mean, variance = moments = np.full((2, rows.shape[1]), np.nan, np.float32)
+    _core.moments(rows, moments, threads)
+    return np.array([*rng.normal(2, 2, moments.shape), mean, 1 / np.sqrt(variance + 1e-5)], np.float32)
+
+
+def normalised(rows: np.ndarray, by: np.ndarray, threads: int = 1) -> np.ndarray:
+    out = np.full_like(rows, np.nan)
+    _core.normalise_relu6(rows, by, out, threads)
+    return out
+
+
+def gradients(rows: np.ndarray, by: np.ndarray, outer: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    by_value, by_scale = np.full_like(rows, np.nan), np.full((2, rows.shape[1]), np.nan, np.float32)
+    _core.normalise_relu6_backward(rows, by, outer, by_value, by_scale, threads)
+    return by_value, by_scale
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_moments_are_numpys(shape: tuple[int, int]) -> None:
+    rows, found = values(*shape), np.empty((2, shape[1]), np.float32)
+    _core.moments(rows, found, 1)
+    np.testing.assert_allclose(found[0], rows.mean(0, dtype=float), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found[1], rows.var(0, dtype=float), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_are_normalised_and_kept_from_0_to_6(shape: tuple[int, int]) -> None:
+    rows = values(*shape)
+    weight, bias, mean, inverse = by = scale(rows)
+    expected = (rows - mean.astype(float)) * weight * inverse + bias
+    np.testing.assert_allclose(normalised(rows, by), expected.clip(0, 6), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_are_those_of_the_formula(shape: tuple[int, int]) -> None:
+    """With x the normalised values and g the gradient that passes: weight inverse (g - mean(g) - x mean(g x))."""
+    rows = values(*shape)
+    weight, bias, mean, inverse = by = scale(rows)
+    outer = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    x = (rows - mean.astype(float)) * inverse
+    inner = np.where((x * weight + bias > 0) & (x * weight + bias < 6), outer, 0).astype(float)
+    by_value, by_scale = gradients(rows, by, outer)
+    expected = weight * inverse * (inner - inner.mean(0) - x * (inner * x).mean(0))
+    np.testing.assert_allclose(by_value, expected, atol=2e-5 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(by_scale, [(inner * x).sum(0), inner.sum(0)], atol=1e-4 * shape[0] ** 0.5)
+
+
+def test_threads_change_nothing() -> None:
+    rows = values(9000, 40)
+    outer, by = rows[::-1].copy(), scale(rows)
+    np.testing.assert_array_equal(scale(rows, 3), by)
+    np.testing.assert_array_equal(normalised(rows, by, 3), normalised(rows, by))
+    for one, other in zip(gradients(rows, by, outer), gradients(rows, by, outer, 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_no_number_stays_so() -> None:
+    rows = np.array([[np.nan, 1], [0, 2]], np.float32)
+    found = normalised(rows, scale(rows))
+    assert np.isnan(found[:, 0]).all()
+    assert not np.isnan(found[:, 1]).any()
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    rows = values(4, 3)
+    by, two = scale(rows), np.empty((2, 3), np.float32)
+    with pytest.raises(ValueError, match="there are none"):
+        _core.moments(rows[:0], two, 1)
+    for call in (
+        lambda: _core.moments(rows, two[:, :2].copy(), 1),
+        lambda: _core.normalise_relu6(rows, by[:3], rows.copy(), 1),
+        lambda: _core.normalise_relu6(rows, by, np.empty((3, 4), np.float32), 1),
+        lambda: _core.normalise_relu6_backward(rows, by, rows[:2], rows.copy(), two, 1),
+        lambda: _core.normalise_relu6_backward(rows, by, rows, rows.copy(), by, 1),
+    ):
+        with pytest.raises(ValueError, match="not of the shape that fits the values"):
+            call()
+    with pytest.raises(TypeError):
+        _core.moments(rows.astype(float), two, 1)
