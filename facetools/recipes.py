@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Loss = Literal["cosine", "bce", "focal", "mse", "mae"]
-Optimizer = Literal["adadelta", "adamw", "sgd"]
+Optimizer = Literal["adadelta", "adamw", "muon", "sgd"]
 Schedule = Literal["constant", "cosine", "onecycle"]
 Amp = Literal["auto", "off", "bf16"]
 
@@ -115,7 +115,7 @@ class Recipe:
 
 
 #: Learning rates that suit each optimizer; AdaDelta's is the paper's.
-LEARNING_RATES: dict[str, float] = {"adadelta": 1.0, "adamw": 1e-3, "sgd": 0.05}
+LEARNING_RATES: dict[str, float] = {"adadelta": 1.0, "adamw": 1e-3, "muon": 2e-3, "sgd": 0.05}
 
 #: Pixels of a side under which images count as small.
 SMALL = 112
@@ -130,13 +130,12 @@ MODERN = Recipe(
     epochs=40,
     first_stride=None,
     loss="bce",
-    optimizer="adamw",
-    learning_rate=2e-3,
+    optimizer="muon",
     weight_decay=0.02,
     schedule="onecycle",
     augmentation=Augmentation(rotation=11, shift=0.05, shear=0, zoom=0.1),
     mixup=0.2,
-    averaging=0.998,
+    averaging=0.995,
     flip_average=True,
 )
 

@@ -38,6 +38,7 @@ from facetools.model import (
     save_checkpoint,
     to_pixels,
 )
+from facetools.muon import Muon
 from facetools.predict import scores
 from facetools.recipes import NO_AUGMENTATION, Recipe
 
@@ -368,6 +369,9 @@ def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.Adadelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.rate)
+    if recipe.optimizer == "muon":
+        # Filters of one channel, or of pixels, lead from no features to others.
+        return Muon(groups, [p for p in model.backbone.parameters() if p.ndim > 1 and p.shape[1] > 3], lr=recipe.rate)
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
 
 

@@ -81,19 +81,28 @@ def train_until(stop: int, recipe: Recipe, faces: Examples, run: Path, **setting
 
 
 @pytest.mark.parametrize(
-    ("stop_after", "averaging", "growth"), [(1, 0.9, 1.0), (3, 0.0, 1.0), (4, 0.9, 1.0), (3, 0.9, 0.5), (4, 0.0, 0.5)]
+    ("stop_after", "settings"),
+    [
+        (1, {"averaging": 0.9}),
+        (3, {}),
+        (4, {"averaging": 0.9}),
+        (3, {"averaging": 0.9, "growth": 0.5}),
+        (4, {"growth": 0.5}),
+        (4, {"optimizer": "muon"}),
+        (2, {"optimizer": "muon", "freeze_epochs": 1}),
+    ],
 )
 def test_an_interrupted_run_ends_like_an_unbroken_one(
-    faces: Examples, tmp_path: Path, stop_after: int, averaging: float, growth: float
+    faces: Examples, tmp_path: Path, stop_after: int, settings: dict[str, Any]
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    recipe = replace(RECIPE, averaging=averaging, mixup=0.2, growth=growth)
+    recipe = replace(RECIPE, mixup=0.2, **settings)
     train(recipe, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
     train_until(stop_after, recipe, faces, broken, seed=3)
     train(recipe, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
     assert_same_run(whole, broken)
     last, best = weights(whole / "last.pt"), weights(whole / "best.pt")
-    assert all(torch.equal(last[name], best[name]) for name in last) == (not averaging)
+    assert all(torch.equal(last[name], best[name]) for name in last) == (not recipe.averaging)
 
 
 def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Examples, tmp_path: Path) -> None:

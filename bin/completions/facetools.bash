@@ -6,7 +6,7 @@ _facetools() {
         "fa-augment --on-error") words="report skip stop" ;;
         "fa-train --recipe") words="paper modern" ;;
         "fa-train --loss") words="cosine bce focal mse mae" ;;
-        "fa-train --optimizer") words="adadelta adamw sgd" ;;
+        "fa-train --optimizer") words="adadelta adamw muon sgd" ;;
         "fa-train --schedule") words="constant cosine onecycle" ;;
         "fa-train --amp") words="auto off bf16" ;;
         "fa-train --on-error") words="report skip stop" ;;

@@ -27,7 +27,7 @@ complete -c fa-train -l epochs -r -d 'Times that every image is seen; 0 trains n
 complete -c fa-train -l image-size -r -d 'Pixels, N or HEIGHTxWIDTH; images are stretched to it'
 complete -c fa-train -l batch -r -d 'Images a step'
 complete -c fa-train -l loss -x -a 'cosine bce focal mse mae' -d 'mse and mae are there to see them fail'
-complete -c fa-train -l optimizer -x -a 'adadelta adamw sgd' -d 'How steps are taken'
+complete -c fa-train -l optimizer -x -a 'adadelta adamw muon sgd' -d 'How steps are taken'
 complete -c fa-train -l learning-rate -l lr -r -d 'That of the recipe is for its optimizer; else the optimizers own'
 complete -c fa-train -l weight-decay -r -d 'Not on biases and norms'
 complete -c fa-train -l schedule -x -a 'constant cosine onecycle' -d 'How the learning rate changes'

@@ -1,0 +1,61 @@
+"""Muon (Jordan, Jin, Boza, You, Cesista, Newhouse and Bernstein 2024): steps that go equally far in all directions.
+
+Of the momentum of a hidden layer, as a matrix U S V', the step keeps U V': what many faces ask for does not drown what
+few ask for. From random weights it comes as far as AdamW in half of the epochs (benchmarks/recipes.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Coefficients of the iteration, chosen to rise fast from 0: singular values end between 0.7 and 1.2.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+MOMENTUM = 0.95
+
+#: The root of the mean square of a step, in learning rates; AdamW's is of that size too.
+REACH = 0.4
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but that each of `matrices`, (outputs, ...) with the rest as one side, takes orthogonal steps, with the
+    same learning rate and weight decay."""
+
+    def __init__(self, groups: list[dict[str, Any]], matrices: Iterable[Tensor], lr: float) -> None:
+        super().__init__(groups, lr=lr)
+        self._matrices = set(matrices)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Makes one step; the gradients of the matrices are used up by it."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight in self._matrices and weight.grad is not None:
+                    self._turn(weight, weight.grad, group["lr"], group["weight_decay"])
+                    weight.grad = None  # so that AdamW passes over it
+        return super().step(closure)
+
+    def _turn(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["momentum"], state["step"] = torch.zeros_like(weight), torch.zeros(())
+        state["step"] += 1  # for which AdamW looks when a state is loaded
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        direction = gradient.lerp(state["momentum"], MOMENTUM)
+        step = orthogonal(direction.reshape(len(weight), -1)).reshape(weight.shape)
+        weight.mul_(1 - rate * decay).add_(step, alpha=-rate * REACH * max(len(weight), weight[0].numel()) ** 0.5)
+
+
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """About U V' of a `matrix` U S V', float (m, n), by a Newton-Schulz iteration of the fifth order."""
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(iterations):
+        square = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(square, square, square, beta=b, alpha=c), wide, beta=a)
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
