@@ -1,6 +1,6 @@
 """How good the recipes of fa-train are on the same faces: python benchmarks/recipes.py CELEBA OUT [OPTION ...]
 
-    python benchmarks/recipes.py celeba8k OUT --epochs 40 --weights none --image-size 80x64
+    python benchmarks/recipes.py celeba8k OUT --epochs 25 --weights none --image-size 80x64
 
 trains every recipe with every seed in OUT/RECIPE-SEED (a run that was broken off goes on), keeps the epoch that is best
 in validation, sees the test faces once, prints the table and stores results/recipes.json. Other options are fa-train's.

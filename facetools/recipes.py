@@ -127,7 +127,7 @@ PAPER = Recipe()
 
 #: What did better than the paper's on the same faces: benchmarks/recipes.md has the figures.
 MODERN = Recipe(
-    epochs=40,
+    epochs=25,
     first_stride=None,
     loss="bce",
     optimizer="muon",
