@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 MOMENTUM = 0.95
 
-#: The root of the mean square of a step, in learning rates; AdamW's is of that size too.
+#: The root of the mean square of a step, in learning rates; AdamW's is usually 0.2 to 0.4 (Liu et al. 2025).
 REACH = 0.4
 
 
