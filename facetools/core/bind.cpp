@@ -308,27 +308,26 @@ void warp_images(const nb::ndarray<const std::uint8_t, nb::ndim<4>, nb::c_contig
   warp(images, warps.data(), out.data(), threads, silent);
 }
 
-template <class T>
-using Table = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-Planes planes_of(const Table<const float>& values) {
+Planes planes_of(const Array2<float>& values) {
   require(values.shape(0) >= 1 && values.shape(1) >= 1, "values: there are none");
   return {values.data(), values.shape(0), values.shape(1)};
 }
 
-template <class T>
-T* rows_of(const Planes& planes, const Table<T>& table, std::size_t rows) {
+template <class Array>
+auto* rows_of(const Planes& planes, const Array& table, std::size_t rows) {
   require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
   return table.data();
 }
 
 // weight, bias, mean and inverse deviation of each channel, a row each.
-Scale scale_of(const Planes& planes, const Table<const float>& table) {
+Scale scale_of(const Planes& planes, const Array2<float>& table) {
   const float* const rows = rows_of(planes, table, 4);
   return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
 }
 
-void moments_of(const Table<const float>& values, const Table<float>& out, int threads) {
+void moments_of(const Array2<float>& values, const Written2& out, int threads) {
   const Planes planes = planes_of(values);
   float* const mean = rows_of(planes, out, 2);
   Progress silent(nullptr);
@@ -336,8 +335,7 @@ void moments_of(const Table<const float>& values, const Table<float>& out, int t
   moments(planes, mean, mean + planes.channels, threads, silent);
 }
 
-void normalise(const Table<const float>& values, const Table<const float>& scale, const Table<float>& out,
-               int threads) {
+void normalise(const Array2<float>& values, const Array2<float>& scale, const Written2& out, int threads) {
   const Planes planes = planes_of(values);
   const Scale by = scale_of(planes, scale);
   float* const to = rows_of(planes, out, planes.places);
@@ -346,9 +344,8 @@ void normalise(const Table<const float>& values, const Table<const float>& scale
   normalise_relu6(planes, by, to, threads, silent);
 }
 
-void normalise_backward(const Table<const float>& values, const Table<const float>& scale,
-                        const Table<const float>& gradient, const Table<float>& by_value, const Table<float>& by_scale,
-                        int threads) {
+void normalise_backward(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& gradient,
+                        const Written2& by_value, const Written2& by_scale, int threads) {
   const Planes planes = planes_of(values);
   const Scale by = scale_of(planes, scale);
   const float* const from = rows_of(planes, gradient, planes.places);
