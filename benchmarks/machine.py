@@ -30,7 +30,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-PACKAGES = ("facetools", "numpy", "scipy", "scikit-learn", "faiss-gpu", "faiss-cpu", "torch", "torchvision")
+PACKAGES = (
+    *("facetools", "numpy", "scipy", "scikit-learn", "faiss-gpu", "faiss-cpu"),
+    *("torch", "torchvision", "onnxruntime"),
+)
 
 
 def _version(package: str) -> str | None:

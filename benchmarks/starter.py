@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from facetools import images, metrics
 from facetools.celeba import CelebA
+from facetools.checkpoint import STARTER
 from facetools.commands.labels import Truth
-from facetools.model import STARTER, AttributeNet, load_checkpoint, save_checkpoint
-from facetools.predict import predict
+from facetools.model import load_checkpoint, save_checkpoint
+from facetools.predict import Predictor, predictor
 from facetools.synthetic import write_celeba
 from facetools.thresholds import AIMS, recentred
 
@@ -44,12 +44,11 @@ def store(run: Path) -> None:
     save_checkpoint(STARTER, model, half=True, made_by=made_by, **kept)
 
 
-def scored(model: AttributeNet, pictures: list[Image.Image]) -> np.ndarray:
+def scored(model: Predictor, pictures: list[Image.Image]) -> np.ndarray:
     """The scores of pictures, which are stretched as those of files are."""
     height, width = model.config.image_size
     rows = np.stack([np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in pictures])
-    batches = (([""] * len(part), part) for part in np.array_split(rows, max(1, len(rows) // 64)))
-    return np.concatenate([found for _, found in predict(model, batches, device=torch.device("cpu"))])
+    return np.concatenate([model.scores(part) for part in np.array_split(rows, max(1, len(rows) // 64))])
 
 
 def seen_as(picture: Image.Image) -> dict[str, Image.Image]:
@@ -77,7 +76,7 @@ def means(labels: np.ndarray, scores: np.ndarray) -> list[float]:
 
 def figures(folder: Path) -> Iterator[str]:
     """The lines below "Figures"."""
-    model, content = load_checkpoint(STARTER)
+    model = predictor(STARTER, "cpu")
     names = model.config.attributes
     layout = CelebA.find(folder)
     assert layout is not None
@@ -97,7 +96,7 @@ def figures(folder: Path) -> Iterator[str]:
     yield f"| thresholds | {heads}\n|---|--:|--:|--:|--:|"
     yield row("0.5", *means(labels, plain))
     for aim in AIMS:
-        yield row(f"`--thresholds {aim}`", *means(labels, recentred(plain, np.array(content["thresholds"][aim]))))
+        yield row(f"`--thresholds {aim}`", *means(labels, recentred(plain, np.array(model.parts["thresholds"][aim]))))
     yield f"\n| faces | {heads}\n|---|--:|--:|--:|--:|"
     for view, found in scores.items():
         yield row(view, *means(labels, found))
@@ -110,7 +109,7 @@ def figures(folder: Path) -> Iterator[str]:
             others = [a for a in range(len(names)) if names[a] != name]
             yield row(f"{called} | {some.sum()}", *means(labels[some][:, others], plain[some][:, others]))
     by_attribute = metrics.by_attribute(labels, plain)
-    balanced = metrics.by_attribute(labels, recentred(plain, np.array(content["thresholds"]["balanced"])))
+    balanced = metrics.by_attribute(labels, recentred(plain, np.array(model.parts["thresholds"]["balanced"])))
     heads = "present | majority | accuracy | balanced accuracy | at balanced thresholds | F1 | average precision"
     yield f"\n| attribute | {heads} |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     for a, name in enumerate(names):
@@ -119,7 +118,7 @@ def figures(folder: Path) -> Iterator[str]:
         yield row(name, labels[:, a].mean(), *told, balanced["balanced_accuracy"][a], *rest)
 
 
-def drawn(model: AttributeNet) -> tuple[np.ndarray, np.ndarray]:
+def drawn(model: Predictor) -> tuple[np.ndarray, np.ndarray]:
     """The truth and the scores of drawn faces."""
     with tempfile.TemporaryDirectory() as scratch:
         write_celeba(Path(scratch), DRAWN, seed=0)

@@ -4,7 +4,8 @@
     python benchmarks/throughput.py JOB ENGINE         one run in this process: images a second, as JSON
 
 Engines are `facetools`, `plain` and, for jobs with a network, `forward`, or `step`, which compute on a batch that lies
-ready, in the way that is fastest here: what is lost to it is reading, decoding and augmenting. The faces are drawn
+ready, in the way that is fastest here: what is lost to it is reading, decoding and augmenting. `torch` is `forward` by
+torch, whatever is fastest. The faces are drawn
 (seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are compared before anything is timed.
 """
 
@@ -33,11 +34,21 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
 from facetools import augment, images
+from facetools.architecture import ModelConfig
 from facetools.attributes import PAPER37
 from facetools.cache import Pixels
 from facetools.celeba import CelebA
-from facetools.model import AttributeNet, ModelConfig, choose_device, on_device, to_pixels, use_threads
-from facetools.predict import predict, ready, scores, wants_bfloat16
+from facetools.model import (
+    AttributeNet,
+    choose_device,
+    on_device,
+    ready,
+    save_checkpoint,
+    scores,
+    to_pixels,
+    use_threads,
+)
+from facetools.predict import Predictor, predictor
 from facetools.recipes import PAPER
 from facetools.synthetic import write_celeba
 
@@ -47,9 +58,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 THREADS = torch.get_num_threads()
 #: Jobs and the engines beside facetools.
 JOBS = {
-    "predict 224x224": ("plain", "forward"),
-    "predict 96x80": ("plain", "forward"),
-    "predict 80x64": ("plain", "forward"),
+    "predict 224x224": ("plain", "forward", "torch"),
+    "predict 96x80": ("plain", "forward", "torch"),
+    "predict 80x64": ("plain", "forward", "torch"),
     "train 224x224": ("plain", "step"),
     "train 80x64": ("plain", "step"),
     "augment 224x224": ("plain",),
@@ -122,11 +133,11 @@ Work = Callable[[], tuple[int, np.ndarray]]
 
 
 def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
-    device, model, paths = choose_device("auto"), network(size), _paths(folder)
+    model, paths = _predictor(size), _paths(folder)
 
     def work() -> tuple[int, np.ndarray]:
         batches = images.batches(paths, size, BATCH, jobs=THREADS, failed=_failed)
-        found = np.concatenate([scores for _, scores in predict(model, batches, device=device)])
+        found = np.concatenate([model.scores(pixels) for _, pixels in batches])
         return len(found), found
 
     return work
@@ -147,17 +158,32 @@ def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
-    device = choose_device("auto")
-    model, batches = ready(network(size), device), len(_paths(folder)) // BATCH
+    model, batches = _predictor(size), len(_paths(folder)) // BATCH
     batch = _some(folder, size)[:BATCH]
-    bfloat16 = wants_bfloat16(model, batch, device)
-    pixels = to_pixels(batch, device)
 
     def work() -> tuple[int, np.ndarray]:
-        found = [scores(model, pixels, bfloat16) for _ in range(batches)]
+        found = [model.scores(batch) for _ in range(batches)]
         return batches * BATCH, found[0]
 
     return work
+
+
+def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
+    device = choose_device("auto")
+    model, batches = ready(network(size), device), len(_paths(folder)) // BATCH
+    pixels = to_pixels(_some(folder, size)[:BATCH], device)
+
+    def work() -> tuple[int, np.ndarray]:
+        found = [scores(model, pixels, bfloat16=False) for _ in range(batches)]
+        return batches * BATCH, found[0]
+
+    return work
+
+
+def _predictor(size: tuple[int, int]) -> Predictor:
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder, "model.pt"), network(size))
+        return predictor(Path(folder, "model.pt"), threads=THREADS)
 
 
 def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
@@ -306,6 +332,7 @@ ENGINES: dict[tuple[str, str], Callable[[Path, tuple[int, int]], Work]] = {
     ("predict", "facetools"): predict_ours,
     ("predict", "plain"): predict_plain,
     ("predict", "forward"): predict_forward,
+    ("predict", "torch"): predict_torch,
     ("train", "facetools"): train_ours,
     ("train", "plain"): train_plain,
     ("train", "step"): train_step,
@@ -350,7 +377,7 @@ def one(job: str, engine: str, folder: Path) -> dict[str, Any]:
 
 
 def cold(folder: Path) -> tuple[float, float]:
-    """Seconds of `fa-predict one.jpg` from nothing, and of the part of them that no program with torch can save."""
+    """Seconds of `fa-predict one.jpg` from nothing, and of `import torch`, which a program with torch cannot save."""
     line = [sys.executable, "-m", "facetools.commands.predict", _paths(folder)[0]]
     found = []
     for command in (line, [sys.executable, "-c", "import torch"]):
@@ -401,11 +428,15 @@ def table(
             f"| {job} | {statistics.median(ours):,.0f} | {statistics.median(plain):,.0f} | "
             f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) | {share} |"
         )
+    for job, found in results.items():
+        if "torch" in found:
+            gained = statistics.median(a / b for a, b in zip(found["forward"], found["torch"], strict=True))
+            yield f"\nThe network alone, {job}: {gained:.2f} times torch in float32."
     for size in ("224x224", "80x64"):
         trained, augmented = (statistics.median(results[f"{job} {size}"]["facetools"]) for job in ("train", "augment"))
         yield f"\nAugmentation is {trained / augmented:.1%} of a training step at {size}."
     whole, least = statistics.median(cold_seconds), statistics.median(torch_seconds)
-    yield f"\n`fa-predict one.jpg`, cold: {whole:.1f} s, of which `import torch` takes {least:.1f} s."
+    yield f"\n`fa-predict one.jpg`, cold: {whole:.1f} s; `import torch` alone takes {least:.1f} s."
 
 
 def main() -> None:

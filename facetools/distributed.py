@@ -2,7 +2,7 @@
 
 Processes are started by torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) or as the tasks of a job step
 by srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID and the step's hosts and job number); nothing is configured.
-A process that was started otherwise is alone.
+A process that was started otherwise is alone, and does not even import torch, whose network connects the others.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch import distributed as dist
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 #: Seconds between signs of life of a process, of silence after which it counts as dead, and that it may take to start.
 BEAT, SILENCE, START = 2.0, 60.0, 600.0
@@ -136,6 +133,8 @@ class Group:
         """The `value` of every process, by rank, in every process."""
         if self.place.world == 1:
             return [value]
+        from torch import distributed as dist
+
         values: list[Any] = [None] * self.place.world
         dist.all_gather_object(values, value)
         return values
@@ -144,6 +143,9 @@ class Group:
         """Whether `flag` is true in any process."""
         if self.place.world == 1:
             return flag
+        import torch
+        from torch import distributed as dist
+
         raised = torch.tensor([flag], dtype=torch.int32)
         dist.all_reduce(raised)
         return bool(raised.item())
@@ -152,6 +154,9 @@ class Group:
         """The sum of every process's `value`."""
         if self.place.world == 1:
             return value
+        import torch
+        from torch import distributed as dist
+
         total = torch.tensor([value], dtype=torch.float64)
         dist.all_reduce(total)
         return float(total.item())
@@ -216,6 +221,10 @@ def joined(here: Place, *, collectives: bool = False) -> Iterator[Group]:
     if here.world == 1:
         yield Group(here, None)
         return
+    import torch
+    from torch import distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
     os.environ |= {"MASTER_ADDR": here.address, "MASTER_PORT": str(here.port)}
     store, _, _ = next(rendezvous("env://", here.rank, here.world, timeout=timedelta(seconds=START)))
     group = Group(here, store)
@@ -238,63 +247,3 @@ def joined(here: Place, *, collectives: bool = False) -> Iterator[Group]:
         group._done.set()
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-class _Summed(torch.autograd.Function):
-    """The sum of every process's tensor; what depends on it in any process counts in the gradient of each."""
-
-    @staticmethod
-    def forward(context: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
-
-
-class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation by the statistics of all processes' batches, on any device (torch's own needs a GPU).
-
-    float (n, channels, ...) of any n over 0, which may differ by process; all of them together hold over one value.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(images)
-        others = [axis for axis in range(images.ndim) if axis != 1]
-        shape = [1, -1] + [1] * (images.ndim - 2)
-        count = images.new_tensor([images.numel() / images.shape[1]])
-        sums = _Summed.apply(torch.cat([images.sum(others), count]))
-        mean, total = sums[:-1] / sums[-1], sums[-1].detach()
-        deviations = images - mean.view(shape)
-        variance = _Summed.apply((deviations * deviations).sum(others)) / total
-        with torch.no_grad():
-            assert (
-                self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-            )
-            self.num_batches_tracked.add_(1)
-            share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean, share)
-            self.running_var.lerp_(variance * total / (total - 1), share)
-        scale = torch.rsqrt(variance + self.eps)
-        return deviations * (scale * self.weight).view(shape) + self.bias.view(shape)
-
-    def _check_input_dim(self, images: Tensor) -> None: ...
-
-
-def synced(model: nn.Module) -> nn.Module:
-    """`model` with its batch normalisations over all processes, the same parameters and names."""
-    if torch.cuda.is_available():
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for name, child in model.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            norm = SyncedBatchNorm(child.num_features, child.eps, child.momentum)
-            norm.load_state_dict(child.state_dict())
-            setattr(model, name, norm)
-        else:
-            synced(child)
-    return model

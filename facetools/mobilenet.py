@@ -9,13 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from facetools import batch_norm
-
-#: Expansion, channels, repetitions and the first stride of the residual blocks.
-BLOCKS = (
-    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
-    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
-)
-FIRST, LAST = 32, 1280
+from facetools.architecture import FIRST, LAST, blocks
 
 
 class _Block(nn.Module):
@@ -50,13 +44,9 @@ class _Normalised(nn.Sequential):
 
 def mobilenet_v2() -> nn.Sequential:
     """The features of MobileNetV2 from random weights: float (n, 3, h, w) to (n, 1280, h / 32, w / 32), rounded up."""
-    layers: list[nn.Module] = [_Normalised(3, FIRST, 3, 2)]
-    inputs = FIRST
-    for expansion, outputs, repetitions, first_stride in BLOCKS:
-        for repetition in range(repetitions):
-            layers.append(_Block(inputs, outputs, 1 if repetition else first_stride, expansion))
-            inputs = outputs
-    features = nn.Sequential(*layers, _Normalised(inputs, LAST, 1))
+    described = list(blocks())
+    residuals = (_Block(*block) for block in described)
+    features = nn.Sequential(_Normalised(3, FIRST, 3, 2), *residuals, _Normalised(described[-1][1], LAST, 1))
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

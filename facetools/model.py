@@ -12,7 +12,6 @@ import sys
 import urllib.error
 from contextlib import redirect_stdout
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,42 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetools import files, memory
+from facetools import checkpoint, files, hardware, memory
+from facetools.architecture import PIXEL_MEAN, PIXEL_STD, ModelConfig
+from facetools.checkpoint import CheckpointError
 from facetools.mobilenet import mobilenet_v2
-
-#: Mean and standard deviation of ImageNet's pixels, 0 to 255, by channel: what torchvision's weights expect.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 #: Pixels of a side at most of the images on which a network and its folded copy are compared.
 PROBE_SIDE = 96
-
-#: The checkpoint that comes along.
-STARTER = Path(__file__).parent / "models" / "starter.pt"
-
-_FORMAT = "facetools checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A file is not a checkpoint of facetools, or weights do not fit or cannot be had."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What it takes to build the network and to ask it: `image_size` is (height, width) in pixels, `first_stride` that
-    of the backbone's first convolution; `flip_average` scores a face by it and its mirror image."""
-
-    attributes: tuple[str, ...]
-    backbone: str = "mobilenet_v2"
-    head: int = 1536
-    dropout: float = 0.3
-    image_size: tuple[int, int] = (224, 224)
-    first_stride: int = 2
-    flip_average: bool = False
-
-    def plain(self) -> dict[str, Any]:
-        """The configuration as plain values, for JSON and checkpoints."""
-        return self.__dict__ | {"attributes": list(self.attributes), "image_size": list(self.image_size)}
 
 
 class AttributeNet(nn.Module):
@@ -104,6 +74,21 @@ def folded(model: AttributeNet) -> AttributeNet:
     with torch.inference_mode():
         expected, found = model.eval()(probe), copy(probe)
     return copy if torch.allclose(found, expected, rtol=1e-3, atol=1e-3) else model
+
+
+def ready(model: AttributeNet, device: torch.device) -> AttributeNet:
+    """`model` as it predicts fastest on `device`."""
+    return folded(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def scores(model: AttributeNet, pixels: Tensor, bfloat16: bool) -> np.ndarray:
+    """The scores, float32 (n, attributes), of `pixels` (n, 3, height, width), 0 to 255, by a model in eval mode on
+    their device."""
+    with torch.inference_mode(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = model(pixels).float()
+        if model.config.flip_average:
+            logits = (logits + model(pixels.flip(3)).float()) / 2
+    return torch.sigmoid(logits).cpu().numpy()
 
 
 def trainable_parameters(model: nn.Module) -> int:
@@ -227,7 +212,7 @@ def save_checkpoint(path: Path, model: AttributeNet, *, half: bool = False, **pa
     state = model.state_dict()
     if half:  # but for normalisations and biases, which are few
         state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
-    content = {"format": _FORMAT, "config": model.config.plain(), "model": state, **parts}
+    content = {"format": checkpoint.FORMAT, "config": model.config.plain(), "model": state, **parts}
     with files.replacing(path) as stream:
         torch.save(content, stream)
 
@@ -235,16 +220,12 @@ def save_checkpoint(path: Path, model: AttributeNet, *, half: bool = False, **pa
 def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
     """The network in a checkpoint, on the CPU, and the checkpoint's other parts; nothing in the file is executed."""
     content = _load(path)
-    if content.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of facetools")
+    config = checkpoint.config_of(path, content)
     try:
-        config = dict(content["config"])
-        config["attributes"] = tuple(config["attributes"])
-        config["image_size"] = tuple(config["image_size"])
-        model = AttributeNet(ModelConfig(**config))
+        model = AttributeNet(config)
         model.load_state_dict(content["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: a checkpoint with parts that are missing or do not fit: {error}") from None
+        raise checkpoint.misfit(path, error) from None
     return model, content
 
 
@@ -252,8 +233,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
+        raise checkpoint.unreadable(path, error) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint: it holds no dictionary")
     return content
@@ -294,7 +274,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware computes in bfloat16, so that it gains over float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return hardware.cpu_has_bfloat16()
 
 
 def bfloat16_agrees(model: AttributeNet, pixels: Tensor, within: float = 0.01) -> bool:

@@ -1,51 +1,100 @@
-"""Scores of images from a network: decoding works ahead in threads while the device computes."""
+"""Scores of images from a checkpoint, by what computes them fastest here.
+
+That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs it is ONNX Runtime, if the backbone is
+MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face would wait.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 
-from facetools.model import AttributeNet, bfloat16_agrees, folded, has_bfloat16, to_pixels
+from facetools import checkpoint, hardware, memory
+from facetools.architecture import ModelConfig
+
+#: Pixels of the images that ONNX Runtime computes at a time: more take memory and gain nothing.
+TOGETHER = 2**17
 
 #: Images whose scores decide whether bfloat16 is near enough.
 PROBES = 16
 
 
-def predict(
-    model: AttributeNet,
-    batches: Iterable[tuple[list[str], np.ndarray]],
-    *,
-    device: torch.device,
-    bfloat16: bool | None = None,
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """The scores, float32 (n, attributes), of each batch of paths and pixels, uint8 (n, height, width, 3).
+class Predictor(Protocol):
+    """The network of a checkpoint, ready to score images, and what else the checkpoint holds."""
 
-    `bfloat16` None takes it where the hardware has it and it moves the scores of the first images by less than 0.01.
+    config: ModelConfig
+    parts: dict[str, Any]
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """The scores, float32 (n, attributes), of `images`, uint8 (n, height, width, 3)."""
+
+    def settle(self, images: np.ndarray) -> None:
+        """Decides by `images` how roughly all are computed; else the first ones that are scored decide."""
+
+
+def predictor(
+    path: Path, device: str = "auto", *, number: int = 0, threads: int = 1, bfloat16: bool | None = None
+) -> Predictor:
+    """The network of the checkpoint in a file, on the `device` of model.choose_device (`number` is that of the process
+    on its machine) or in so many `threads` of the CPU.
+
+    `bfloat16` None takes it where the hardware has it and it moves the scores of the first images by less than 0.01. A
+    CheckpointError if the file holds no such network, a ValueError if there is no such device.
     """
-    model = ready(model, device)
-    for paths, images in batches:
-        if bfloat16 is None:
-            bfloat16 = wants_bfloat16(model, images, device)
-        yield paths, scores(model, to_pixels(images, device), bfloat16)
+    on_cpu = device == "cpu" or (device == "auto" and not hardware.gpus())
+    if on_cpu and not (hardware.cpu_has_bfloat16() if bfloat16 is None else bfloat16):
+        found = checkpoint.read(path)
+        if found.config.backbone == "mobilenet_v2":
+            return _Onnx(found, threads)
+    return _Torch(path, device, number, threads, bfloat16)
 
 
-def wants_bfloat16(model: AttributeNet, images: np.ndarray, device: torch.device) -> bool:
-    """Whether the hardware has bfloat16 and it moves the scores of the first of `images` by less than 0.01; of a model
-    that is ready for `device`."""
-    return has_bfloat16(device) and bfloat16_agrees(model, to_pixels(images[:PROBES], device))
+class _Onnx:
+    def __init__(self, found: checkpoint.Checkpoint, threads: int) -> None:
+        import onnxruntime
+
+        from facetools.graph import graph
+
+        memory.keep_freed()
+        self.config, self.parts = found.config, found.parts
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Threads that wait for work would keep those that decode images from theirs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = graph(found).SerializeToString()
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        height, width = self.config.image_size
+        some = max(4, TOGETHER // (height * width))
+        parts = [images[start : start + some] for start in range(0, max(1, len(images)), some)]
+        return np.concatenate([self._session.run(None, {"pixels": part})[0] for part in parts])
+
+    def settle(self, images: np.ndarray) -> None: ...
 
 
-def ready(model: AttributeNet, device: torch.device) -> AttributeNet:
-    """`model` as it predicts fastest on `device`."""
-    return folded(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+class _Torch:
+    def __init__(self, path: Path, device: str, number: int, threads: int, bfloat16: bool | None) -> None:
+        from facetools import model
 
+        model.use_threads(threads)
+        self._device = model.choose_device(device, number)
+        network, self.parts = model.load_checkpoint(path)
+        self.config = network.config
+        self._model, self._bfloat16 = model.ready(network, self._device), bfloat16
 
-def scores(model: AttributeNet, pixels: torch.Tensor, bfloat16: bool) -> np.ndarray:
-    """The scores of `pixels` (n, 3, height, width), 0 to 255, by a model in eval mode on their device."""
-    with torch.inference_mode(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = model(pixels).float()
-        if model.config.flip_average:
-            logits = (logits + model(pixels.flip(3)).float()) / 2
-    return torch.sigmoid(logits).cpu().numpy()
+    def settle(self, images: np.ndarray) -> None:
+        from facetools import model
+
+        if self._bfloat16 is None:
+            pixels = model.to_pixels(images[:PROBES], self._device)
+            self._bfloat16 = model.has_bfloat16(self._device) and model.bfloat16_agrees(self._model, pixels)
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        from facetools import model
+
+        self.settle(images)
+        return model.scores(self._model, model.to_pixels(images, self._device), bool(self._bfloat16))

@@ -24,23 +24,24 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from facetools import augment, files, metrics, thresholds
+from facetools.architecture import ModelConfig
 from facetools.cache import Pixels
-from facetools.distributed import Group, Place, synced
+from facetools.checkpoint import CheckpointError
+from facetools.distributed import Group, Place
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
-    CheckpointError,
-    ModelConfig,
     build_backbone,
     has_bfloat16,
     load_checkpoint,
     on_device,
     save_checkpoint,
+    scores,
     to_pixels,
 )
 from facetools.muon import Muon
-from facetools.predict import scores
 from facetools.recipes import NO_AUGMENTATION, Recipe
+from facetools.synced import synced
 
 ALONE = Group(Place(), None)
 

@@ -120,7 +120,7 @@ def test_launchers_and_scripts_are_the_commands() -> None:
 
 
 def test_nothing_heavy_is_imported_for_the_help() -> None:
-    heavy = "torch|torchvision|sklearn|scipy|faiss|matplotlib|rich|numpy|PIL"
+    heavy = "torch|torchvision|onnx|onnxruntime|sklearn|scipy|faiss|matplotlib|rich|numpy|PIL"
     for command in COMMANDS:
         module = f"facetools.commands.{command.removeprefix('fa-')}"
         script = f"import sys, {module}; print(*sys.modules)"

@@ -13,11 +13,14 @@ import torch
 from torch import nn
 from torchvision import models
 
+from facetools import checkpoint as checkpoints
 from facetools import model
+from facetools.architecture import ModelConfig
 from facetools.attributes import CELEBA40, PAPER37
+from facetools.checkpoint import CheckpointError
 from facetools.mobilenet import mobilenet_v2
-from facetools.model import AttributeNet, CheckpointError, ModelConfig
-from facetools.predict import scores
+from facetools.model import AttributeNet, scores
+from facetools.predict import predictor
 
 SMALL = ModelConfig(("Bald", "Young"), "resnet18", head=8, image_size=(32, 40))
 
@@ -214,7 +217,8 @@ def test_a_checkpoint_that_executes_code_is_refused(write: str, tmp_path: Path) 
         path.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=write == "torch")
-    for read in (model.load_checkpoint, lambda path: model.build_backbone("resnet18", str(path))):
+    readers = (model.load_checkpoint, checkpoints.read, lambda path: model.build_backbone("resnet18", str(path)))
+    for read in readers:
         with pytest.raises(CheckpointError, match=f"^{path}: not a readable checkpoint: "):
             read(path)
     assert not trace.exists()
@@ -235,8 +239,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_truncated_checkpoint(share: float, checkpoint: Path, tmp_path: Path) -> None:
     data, path = checkpoint.read_bytes(), tmp_path / "half.pt"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(CheckpointError, match=f"^{path}: "):
-        model.load_checkpoint(path)
+    for read in (model.load_checkpoint, checkpoints.read):
+        with pytest.raises(CheckpointError, match=f"^{path}: not a readable checkpoint: "):
+            read(path)
 
 
 def foreign(kind: str, path: Path) -> None:
@@ -275,13 +280,15 @@ def foreign(kind: str, path: Path) -> None:
 def test_a_file_that_is_no_checkpoint(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "foreign.pt"
     foreign(kind, path)
-    with pytest.raises(CheckpointError, match=f"^{path}: "):
-        model.load_checkpoint(path)
+    for read in (model.load_checkpoint, predictor):
+        with pytest.raises(CheckpointError, match=f"^{path}: "):
+            read(path)
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"missing\.pt"):
-        model.load_checkpoint(tmp_path / "missing.pt")
+    for read in (model.load_checkpoint, checkpoints.read):
+        with pytest.raises(FileNotFoundError, match=r"missing\.pt"):
+            read(tmp_path / "missing.pt")
 
 
 # Weights of the backbone

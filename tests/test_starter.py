@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from facetools import images, metrics
+from facetools import checkpoint, images, metrics
 from facetools.attributes import PAPER37
 from facetools.celeba import CelebA
+from facetools.checkpoint import STARTER
 from facetools.commands.labels import Truth
-from facetools.model import STARTER, load_checkpoint
-from facetools.predict import predict
+from facetools.predict import predictor
 from facetools.thresholds import recentred
 
 from .conftest import Run
@@ -26,12 +25,12 @@ CARD = (STARTER.parent / "README.md").read_text()
 
 def test_it_is_small_and_says_what_made_it() -> None:
     assert STARTER.stat().st_size <= 10e6
-    model, content = load_checkpoint(STARTER)
-    assert (model.config.backbone, model.config.attributes) == ("mobilenet_v2", PAPER37)
-    assert all(len(content["thresholds"][aim]) == 37 for aim in ("accuracy", "balanced"))
-    assert content["made_by"]["command"].startswith("fa-train ")
-    assert "/" not in content["made_by"]["command"]
-    assert content["settings"]["recipe"]["weights"] == "none"
+    starter = checkpoint.read(STARTER)
+    assert (starter.config.backbone, starter.config.attributes) == ("mobilenet_v2", PAPER37)
+    assert all(len(starter.parts["thresholds"][aim]) == 37 for aim in ("accuracy", "balanced"))
+    assert starter.parts["made_by"]["command"].startswith("fa-train ")
+    assert "/" not in starter.parts["made_by"]["command"]
+    assert starter.parts["settings"]["recipe"]["weights"] == "none"
 
 
 def test_without_a_model_it_predicts_any_crop_and_says_so(tmp_path: Path, run: Run) -> None:
@@ -54,16 +53,15 @@ def test_without_a_model_it_predicts_any_crop_and_says_so(tmp_path: Path, run: R
 
 
 def test_real_faces_are_told_as_the_card_says(celeba: Path) -> None:
-    model, content = load_checkpoint(STARTER)
+    model = predictor(STARTER, "cpu", threads=2, bfloat16=False)
     layout = CelebA.find(celeba)
     assert layout is not None
     paths = layout.in_partition(list(images.listed([str(layout.images)])), "test")
     batches = images.batches(paths, model.config.image_size, 64, jobs=2, failed=lambda path, reason: pytest.fail(path))
-    # Not in bfloat16, so that every machine finds the same.
-    found = np.concatenate([s for _, s in predict(model, batches, device=torch.device("cpu"), bfloat16=False)])
+    found = np.concatenate([model.scores(pixels) for _, pixels in batches])
     truth = Truth.read(str(celeba), PAPER37).of(paths).values
     for aim in ("0.5", "accuracy", "balanced"):
-        scores = found if aim == "0.5" else recentred(found, np.array(content["thresholds"][aim]))
+        scores = found if aim == "0.5" else recentred(found, np.array(model.parts["thresholds"][aim]))
         row = aim if aim == "0.5" else f"`--thresholds {aim}`"
         stated = re.search(rf"^\| {re.escape(row)} \| (.*) \|$", CARD, re.MULTILINE)
         assert stated

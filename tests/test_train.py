@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from facetools import images
-from facetools.model import CheckpointError, load_checkpoint
+from facetools.checkpoint import CheckpointError
+from facetools.model import load_checkpoint
 from facetools.recipes import Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from facetools.parts import Parts
     from facetools.table import Encoding, Table
 
-    #: The table of some images, batch after batch, in bfloat16 or not; None decides by the first ones.
-    Tables = Callable[[list[str], bool | None], Iterator[Table]]
+    #: The table of some images, batch after batch.
+    Tables = Callable[[list[str]], Iterator[Table]]
 
 
 @command
@@ -81,11 +81,11 @@ def fa_predict(
       srun --ntasks 8 fa-predict faces.txt --model run/best.pt -o scores.npy --resume
     """
     from facetools import images, table
+    from facetools.checkpoint import STARTER
     from facetools.commands.labels import Truth
     from facetools.distributed import joined, place
-    from facetools.model import STARTER, choose_device, load_checkpoint, use_threads
     from facetools.parts import Parts
-    from facetools.predict import PROBES, predict, ready, wants_bfloat16
+    from facetools.predict import PROBES, predictor
     from facetools.thresholds import recentred
 
     here = place()
@@ -94,24 +94,22 @@ def fa_predict(
         raise typer.BadParameter("parts of a table lie beside its file: name one", param_hint="--output")
     job.follows = not here.first
     with joined(here) as group:
-        use_threads(job.jobs)
-        device = choose_device(job.device, here.local_rank)
         if model is None:
             job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
         chosen = STARTER if model is None else Path(model)
-        network, checkpoint = load_checkpoint(chosen)
+        network = predictor(chosen, job.device, number=here.local_rank, threads=job.jobs)
         config = network.config
         paths = image_paths(sources, null=null, partition=partition)
         truth = Truth.read(labels, config.attributes) if labels else None
         if truth is not None:
             paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
         unknown = job.failures
-        moved = None if thresholds == "0.5" else _thresholds(checkpoint, thresholds, chosen)
+        moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
         judge = _Judge()
 
-        def tables(some: list[str], bfloat16: bool | None = None) -> Iterator[Table]:
-            batches = images.batches(some, config.image_size, batch, jobs=job.jobs, failed=job.failed)
-            for names, scores in predict(network, batches, device=device, bfloat16=bfloat16):
+        def tables(some: list[str]) -> Iterator[Table]:
+            for names, pixels in images.batches(some, config.image_size, batch, jobs=job.jobs, failed=job.failed):
+                scores = network.scores(pixels)
                 columns = table.Attributes(config.attributes, scores if moved is None else recentred(scores, moved))
                 yield table.Table(table.encode_paths(names), columns, None if truth is None else truth.of(names))
 
@@ -134,10 +132,10 @@ def fa_predict(
                 Parts.begin(folder, paths, size, about, resume=resume)
             group.follow("begun")
             made = Parts.found(folder, paths)
-            bfloat16, some = False, paths[:PROBES]
+            some = paths[:PROBES]  # which decide for all processes alike
             for _, pixels in images.batches(some, config.image_size, PROBES, jobs=1, failed=lambda path, reason: None):
-                bfloat16 = wants_bfloat16(ready(network, device), pixels, device)
-            _make(job, group, made, tables, bfloat16)
+                network.settle(pixels)
+            _make(job, group, made, tables)
             group.arrive("made")
             if here.first:
                 _join(made, None if parts else output, encoding, judge)
@@ -145,7 +143,7 @@ def fa_predict(
     judge.tell(job)
 
 
-def _make(job: Job, group: Group, parts: Parts, tables: Tables, bfloat16: bool) -> None:
+def _make(job: Job, group: Group, parts: Parts, tables: Tables) -> None:
     """Makes the missing ones of this process's parts."""
     from facetools import table
 
@@ -153,7 +151,7 @@ def _make(job: Job, group: Group, parts: Parts, tables: Tables, bfloat16: bool) 
     with job.progress("images", sum(len(parts.inputs(number)) for number in missing)) as advance:
         for number in missing:
             with table.writing(str(parts.path(number)), "npy") as writer:
-                for block in tables(parts.inputs(number), bfloat16):
+                for block in tables(parts.inputs(number)):
                     group.check()
                     writer.write(block)
                     advance(len(block))
@@ -176,12 +174,12 @@ def _join(parts: Parts, output: str | None, encoding: Encoding, judge: _Judge) -
     parts.remove()
 
 
-def _thresholds(checkpoint: dict[str, Any], aim: str, model: Path) -> np.ndarray:
+def _thresholds(kept: dict[str, Any], aim: str, model: Path) -> np.ndarray:
     import numpy as np
 
-    if aim not in checkpoint.get("thresholds", {}):
+    if aim not in kept.get("thresholds", {}):
         raise Failure(f"{model} has no thresholds for {aim}; train it anew, with images to validate on")
-    return np.array(checkpoint["thresholds"][aim])
+    return np.array(kept["thresholds"][aim])
 
 
 @dataclass
