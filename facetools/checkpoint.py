@@ -54,7 +54,9 @@ def read(path: Path) -> Checkpoint:
     """The checkpoint in a file, nothing of which is executed; a CheckpointError if it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+            if name is None:
+                raise ValueError("an archive of something else")
             with archive.open(name) as stream:
                 content = _Unpickler(stream, archive, name.removesuffix("data.pkl")).load()
     except OSError:
