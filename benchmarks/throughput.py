@@ -226,12 +226,13 @@ def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 def train_ours(folder: Path, size: tuple[int, int]) -> Work:
     from facetools.losses import LOSSES
-    from facetools.train import _ahead, _inputs, _optimizer
+    from facetools.optimization import optimizer as optimizer_of
+    from facetools.train import _ahead, _inputs
 
     device, model, paths = choose_device("auto"), network(size), _paths(folder)
     recipe = _recipe(size)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = _optimizer(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     pixels_of = Pixels(paths, size, jobs=THREADS, failed=_failed)
     labels = np.stack([_labels(row) for row in range(len(paths))])
 
@@ -280,11 +281,11 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 def train_step(folder: Path, size: tuple[int, int]) -> Work:
     from facetools.losses import LOSSES
-    from facetools.train import _optimizer
+    from facetools.optimization import optimizer as optimizer_of
 
     device, model, recipe = choose_device("auto"), network(size), _recipe(size)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = _optimizer(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     batches, pixels = len(_paths(folder)) // BATCH, to_pixels(_some(folder, size)[:BATCH], device)
     labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(device)
 

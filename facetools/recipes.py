@@ -45,9 +45,12 @@ class Recipe:
     `first_stride` of the backbone's first convolution; None takes 1 for images with a side under SMALL, of which 2
     would leave too few places, else 2. `mixup` (Zhang et al. 2018) blends pairs of faces and their labels by a share
     drawn from Beta(mixup, mixup); 0 blends none. `averaging` is the decay by step of a moving average of the network,
-    which then is what is validated and kept; 0 keeps the network itself. `flip_average` scores a face by the mean
-    logits of it and its mirror image. `growth` is the share of the image size with which training begins: most of what
-    is to be learned is learned sooner from smaller images (progressive learning: Tan and Le 2021).
+    which then is what is validated and kept; 0 keeps the network itself. `distillation` is the share of the truth that
+    the scores of that average take by the end of training, from none at half of it on: labels are noisy, and the
+    average is not led by one of them (after Kim et al. 2021, whose teacher is the network of the epoch before).
+    `flip_average` scores a face by the mean logits of it and its mirror image. `growth` is the share of the image size
+    with which training begins: most of what is to be learned is learned sooner from smaller images (progressive
+    learning: Tan and Le 2021).
     """
 
     backbone: str = "mobilenet_v2"
@@ -67,6 +70,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: float = 0.0
     averaging: float = 0.0
+    distillation: float = 0.0
     flip_average: bool = False
     amp: Amp = "auto"
     growth: float = 1.0
@@ -82,9 +86,11 @@ class Recipe:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("dropout", "averaging"):
+        for name in ("dropout", "averaging", "distillation"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and under 1")
+        if self.distillation and not self.averaging:
+            raise ValueError("distillation needs the moving average of the network (averaging), which teaches")
         if self.first_stride not in (None, 1, 2):
             raise ValueError(f"the first stride is {self.first_stride}; it must be 1 or 2")
         if not 0 < self.growth <= 1:

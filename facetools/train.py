@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
-from facetools import augment, files, metrics, thresholds
+from facetools import augment, files, metrics, optimization, thresholds
 from facetools.architecture import ModelConfig
 from facetools.cache import Pixels
 from facetools.checkpoint import CheckpointError
@@ -39,14 +38,12 @@ from facetools.model import (
     scores,
     to_pixels,
 )
-from facetools.muon import Muon
 from facetools.recipes import NO_AUGMENTATION, Recipe
 from facetools.synced import synced
 
 ALONE = Group(Place(), None)
 
 T = TypeVar("T")
-_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Interrupted(Exception):
@@ -186,8 +183,8 @@ class _Learner:
         if group.place.world > 1 and sync:
             synced(self._model)
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimizer = _optimizer(self._model, recipe)
-        self._average = _average(self._model, recipe.averaging)
+        self._optimizer = optimization.optimizer(self._model, recipe)
+        self._average = optimization.average(self._model, recipe.averaging)
         self._judged = self._model if self._average is None else cast(AttributeNet, self._average.module)
         if checkpoint:
             self._optimizer.load_state_dict(checkpoint["optimizer"])
@@ -223,11 +220,12 @@ class _Learner:
         own = (pixels_of.batch(rows[_share(len(rows), here)]) for rows in rest)
         for rows, (kept, images_of_step) in zip(rest, _ahead(own), strict=True):
             step = progress.epoch * steps + progress.step
+            done = step / (steps * recipe.epochs)
             for parameters in self._optimizer.param_groups:
-                parameters["lr"] = recipe.rate * _rate_factor(recipe.schedule, step / (steps * recipe.epochs))
+                parameters["lr"] = recipe.rate * optimization.rate_factor(recipe.schedule, done)
             # Batch normalisation has no variance of one.
             if len(rows) >= 2 * here.world and (len(kept) > 1 or here.world > 1):
-                self._learn(network, rows, kept, images_of_step, examples.labels, step)
+                self._learn(network, rows, kept, images_of_step, examples.labels[kept], step, done)
             progress.step += 1
             yield len(rows)
         self.gather()
@@ -235,15 +233,24 @@ class _Learner:
             raise ValueError("none of the images to train on could be read")
 
     def _learn(
-        self, network: Module, rows: np.ndarray, kept: np.ndarray, images: np.ndarray, labels: np.ndarray, step: int
+        self,
+        network: Module,
+        rows: np.ndarray,
+        kept: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        step: int,
+        done: float,
     ) -> None:
-        """One step, on those of the `rows` of a batch that are this process's and could be decoded."""
+        """One step, after the share `done` of all, on the `images` and `labels` of those of the `rows` of a batch that
+        are this process's and could be decoded, the `kept`."""
         recipe, progress, here = self._recipe, self.progress, self._group.place
         torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
-        pixels, truth = _inputs(images, labels[kept], places, len(rows), recipe, self._device, rng)
+        pixels, truth = _inputs(images, labels, places, len(rows), recipe, self._device, rng)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            truth = self._taught(pixels, truth, done)
             logits = network(pixels)
         # Gradients are averaged over processes, each of which has its part of the batch's mean.
         part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
@@ -255,6 +262,12 @@ class _Learner:
             self._average.update_parameters(self._model)
         progress.loss_sum += self._losses.add(loss.detach() * len(kept), step)
         progress.images += len(kept)
+
+    @torch.no_grad()
+    def _taught(self, pixels: Tensor, truth: Tensor, done: float) -> Tensor:
+        """`truth` (n, a), of which the average's scores are a part once half of all steps is `done`."""
+        part = self._recipe.distillation * (2 * done - 1)
+        return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part) if part > 0 else truth
 
     def gather(self) -> None:
         """Adds up the losses of all processes."""
@@ -357,51 +370,6 @@ def _parallel(model: AttributeNet, here: Place, device: torch.device) -> Module:
     if here.world == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-def _optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; weight decay spares biases and normalisations."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "adadelta":
-        return torch.optim.Adadelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.rate)
-    if recipe.optimizer == "muon":
-        # Filters of one channel, or of pixels, lead from no features to others.
-        return Muon(groups, [p for p in model.backbone.parameters() if p.ndim > 1 and p.shape[1] > 3], lr=recipe.rate)
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
-
-
-def _average(model: AttributeNet, decay: float) -> AveragedModel | None:
-    """The moving average of a network, its batch statistics included, that its `update_parameters` keeps."""
-    if not decay:
-        return None
-
-    def blend(averaged: _Tensors, current: _Tensors, steps: Tensor | int) -> None:
-        # At first over fewer steps, so that the random start is soon forgotten.
-        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, share)
-        else:
-            torch._foreach_copy_(averaged, current)
-
-    return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
-
-
-def _rate_factor(schedule: str, done: float) -> float:
-    """What the learning rate is multiplied by when the share `done` of all steps lies behind."""
-    if schedule == "constant":
-        return 1.0
-    # Both warm up and then follow half a cosine to 0; one-cycle (Smith 2018) climbs for longer, and along a cosine.
-    rise = 0.3 if schedule == "onecycle" else 0.05
-    if done < rise:
-        climbed = done / rise
-        return 0.04 + 0.96 * ((1 - math.cos(math.pi * climbed)) / 2 if schedule == "onecycle" else climbed)
-    return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
 
 
 def _inputs(

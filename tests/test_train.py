@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from facetools import images
+from facetools import train as training
 from facetools.checkpoint import CheckpointError
+from facetools.losses import LOSSES
 from facetools.model import load_checkpoint
 from facetools.recipes import Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
@@ -87,6 +89,7 @@ def train_until(stop: int, recipe: Recipe, faces: Examples, run: Path, **setting
         (1, {"averaging": 0.9}),
         (3, {}),
         (4, {"averaging": 0.9}),
+        (4, {"averaging": 0.9, "distillation": 0.5}),
         (3, {"averaging": 0.9, "growth": 0.5}),
         (4, {"growth": 0.5}),
         (4, {"optimizer": "muon"}),
@@ -134,6 +137,34 @@ def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Exampl
     for name, value in kept.items():
         if value.is_floating_point():
             torch.testing.assert_close(value, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
+
+
+def test_the_average_teaches_from_half_of_training_on(
+    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, averaging=0.5, distillation=0.8, batch=10)  # 8 steps
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    truths: list[torch.Tensor] = []
+    inputs, loss = training._inputs, LOSSES["bce"]
+
+    def look(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        if logits.requires_grad:  # not in validation
+            truths.append(truth)
+        return loss(logits, truth)
+
+    monkeypatch.setattr(training, "_inputs", lambda *a: seen.append(inputs(*a)) or seen[-1])
+    monkeypatch.setitem(LOSSES, "bce", look)
+    train_until(6, recipe, faces, tmp_path)
+    assert truths[4] is seen[4][1]
+    teacher, checkpoint = load_checkpoint(tmp_path / "last.pt")
+    average = {name.removeprefix("module."): value for name, value in checkpoint["average"].items()}
+    del average["n_averaged"]
+    teacher.load_state_dict(average)
+    train_until(1, recipe, faces, tmp_path, resume=True)
+    pixels, labels = seen[-1]
+    with torch.no_grad():
+        expected = labels.lerp(torch.sigmoid(teacher.eval()(pixels)), 0.8 / 2)
+    torch.testing.assert_close(truths[-1], expected)
 
 
 def test_images_grow_to_their_size_and_what_smaller_ones_gave_does_not_count(

@@ -96,6 +96,10 @@ def fa_train(
     averaging: Annotated[
         float | None, typer.Option(metavar="DECAY", help="Keep a moving average of the network; 0 keeps none.")
     ] = None,
+    distillation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the truth that the scores of the average take by the end."),
+    ] = None,
     flip_average: Annotated[
         bool | None,
         typer.Option("--flip-average/--no-flip-average", help="Score faces by them and their mirror images."),
@@ -173,6 +177,7 @@ def fa_train(
                 schedule=schedule,
                 mixup=mixup,
                 averaging=averaging,
+                distillation=distillation,
                 flip_average=flip_average,
                 growth=growth,
                 amp=amp,
