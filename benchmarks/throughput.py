@@ -5,8 +5,8 @@
 
 Engines are `facetools`, `plain` and, for jobs with a network, `forward`, or `step`, which compute on a batch that lies
 ready, in the way that is fastest here: what is lost to it is reading, decoding and augmenting. `torch` is `forward` by
-torch, whatever is fastest. The faces are drawn
-(seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are compared before anything is timed.
+torch, whatever is fastest. The faces are drawn (seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are compared
+before anything is timed.
 """
 
 from __future__ import annotations

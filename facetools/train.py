@@ -338,7 +338,8 @@ def _network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    flat_before, flat_now = before["recipe"] | before, now["recipe"] | now
+    # A setting that came after the run had its default in it.
+    flat_before, flat_now = Recipe().plain() | before["recipe"] | before, now["recipe"] | now
     for name in flat_now.keys() - {"recipe"}:
         if flat_before.get(name) != flat_now[name]:
             raise CheckpointError(

@@ -123,18 +123,31 @@ def test_bfloat16_is_decided_once_and_by_the_first_faces(
 
 
 def test_one_face_does_not_wait_for_torch(small: Path, tmp_path: Path) -> None:
-    if hardware.gpus() or hardware.cpu_has_bfloat16():
-        pytest.skip("torch computes here")
     from PIL import Image
 
     Image.fromarray(faces(1)[0]).save(tmp_path / "face.png")
     code = (
-        "import sys\nfrom facetools.commands.predict import main\n"
+        "import sys\nfrom facetools import hardware\nfrom facetools.commands.predict import main\n"
+        "hardware.gpus, hardware.cpu_has_bfloat16 = lambda: 0, lambda: False\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "assert 'torch' not in sys.modules"
     )
     line = [sys.executable, "-c", code, str(tmp_path / "face.png"), "--model", str(small)]
     assert b'"Smiling"' in subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout
+
+
+def test_the_gpus_are_those_that_torch_sees() -> None:
+    assert hardware.gpus() == torch.cuda.device_count()
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [("fpu avx2 avx512f", False), ("fpu avx512_bf16 la57", True), ("amx_bf16 amx_tile", True), ("my_amx_bf16s", False)],
+)
+def test_bfloat16_is_a_flag_of_the_cpu(flags: str, has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: amx_bf16\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: about)
+    assert hardware.cpu_has_bfloat16.__wrapped__() == has
 
 
 # The graph

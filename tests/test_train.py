@@ -197,6 +197,17 @@ def test_other_settings_are_not_resumed(faces: Examples, tmp_path: Path) -> None
         train(replace(RECIPE, learning_rate=0.1), ("left", "right"), faces, faces, tmp_path, device=CPU, resume=True)
 
 
+def test_a_run_from_before_a_setting_was_there_is_resumed(faces: Examples, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, averaging=0.9)
+    train_until(1, recipe, faces, tmp_path)
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content["settings"]["recipe"]["distillation"]
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match=r"distillation 0\.0, not 0\.5"):
+        train_until(1, replace(recipe, distillation=0.5), faces, tmp_path, resume=True)
+    train_until(1, recipe, faces, tmp_path, resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint(
     faces: Examples, tmp_path: Path
 ) -> None:
