@@ -1,4 +1,4 @@
-"""The paper's augmentations: one affine warp an image, composed as Keras' ImageDataGenerator composes it.
+"""The paper's augmentations, one affine warp an image, composed as Keras' ImageDataGenerator composes it; and colours.
 
 Pure functions of a batch and an explicit generator. Coordinates are (row, column); matrices map a place of the output
 to the place of the input it shows: centre offset . rotation . shift . shear . zoom . centre offset back, with the flip
@@ -17,12 +17,16 @@ from facetools.recipes import Augmentation
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: The shares of red, green and blue in grey (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True)
 class Draws:
     """Augmentation parameters of n images, float64 (n,): `rotation` and `shear` in degrees, `shift_rows` and
     `shift_columns` as shares of the height and width, `zoom_rows` and `zoom_columns` as factors of the part of the
-    input that is shown (under 1 magnifies), and `flip` bool (n,)."""
+    input that is shown (under 1 magnifies), `flip` bool (n,), and `brightness`, `contrast` and `saturation` as factors
+    (no saturation leaves grey)."""
 
     rotation: np.ndarray
     shift_rows: np.ndarray
@@ -31,6 +35,9 @@ class Draws:
     zoom_rows: np.ndarray
     zoom_columns: np.ndarray
     flip: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    saturation: np.ndarray
 
     def take(self, rows: np.ndarray) -> Draws:
         """The parameters of some of the images."""
@@ -43,7 +50,8 @@ class Draws:
 
 
 def draw(count: int, reach: Augmentation, rng: np.random.Generator) -> Draws:
-    """Parameters of `count` images, each uniform over its reach, as ImageDataGenerator.get_random_transform."""
+    """Parameters of `count` images, each uniform over its reach, as ImageDataGenerator.get_random_transform, and as
+    torchvision's ColorJitter and RandomGrayscale."""
 
     def uniform(limit: float, centre: float = 0.0) -> np.ndarray:
         return rng.uniform(centre - limit, centre + limit, count)
@@ -56,6 +64,9 @@ def draw(count: int, reach: Augmentation, rng: np.random.Generator) -> Draws:
         zoom_rows=uniform(reach.zoom, 1.0),
         zoom_columns=uniform(reach.zoom, 1.0),
         flip=(rng.random(count) < 0.5) & reach.flip,
+        brightness=uniform(reach.brightness, 1.0),
+        contrast=uniform(reach.contrast, 1.0),
+        saturation=np.where(rng.random(count) < reach.grayscale, 0.0, uniform(reach.saturation, 1.0)),
     )
 
 
@@ -112,6 +123,23 @@ def warp(images: Tensor, warps: np.ndarray, *, threads: int | None = None) -> Te
     return warped.contiguous(memory_format=torch.channels_last) if channels_last else warped
 
 
+def recolor(images: Tensor, draws: Draws) -> Tensor:
+    """`images` float (n, 3, height, width), 0 to 255, in the colours of `draws`: each blended with its grey picture
+    (saturation), with the mean of that (contrast) and with black (brightness), as torchvision blends them, but cut to 0
+    to 255 at the end alone. Grey is 0.299 red + 0.587 green + 0.114 blue (Rec. 601)."""
+    if all((factors == 1).all() for factors in (draws.brightness, draws.contrast, draws.saturation)):
+        return images
+
+    def factors(values: np.ndarray) -> Tensor:
+        return images.new_tensor(values).view(-1, 1, 1, 1)
+
+    grey = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    mean = grey.mean((2, 3), keepdim=True)
+    kept = draws.brightness * draws.contrast
+    rest = grey * factors(kept * (1 - draws.saturation)) + mean * factors(draws.brightness - kept)
+    return (images * factors(kept * draws.saturation) + rest).clamp_(0, 255)
+
+
 def mixup(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Each of `images` (n, ...) and its `labels` (n, a), float, blended with its neighbour's (of rows 0 and 1, 2 and 3,
     ...) by one share of the batch from Beta(alpha, alpha): mixup (Zhang et al. 2018); batches are in random order."""
@@ -130,5 +158,5 @@ def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.G
 
     draws = draw(count, reach, rng)
     batch = torch.from_numpy(np.repeat(pixels[None], count, 0)).permute(0, 3, 1, 2)
-    warped = warp(batch, matrices(draws, *pixels.shape[:2]), threads=1).permute(0, 2, 3, 1).numpy()
-    return np.rint(warped, out=warped).astype(np.uint8), draws
+    warped = recolor(warp(batch, matrices(draws, *pixels.shape[:2]), threads=1), draws)
+    return warped.round_().to(torch.uint8).permute(0, 2, 3, 1).numpy(), draws

@@ -339,13 +339,19 @@ def _network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     # A setting that came after the run had its default in it.
-    flat_before, flat_now = Recipe().plain() | before["recipe"] | before, now["recipe"] | now
-    for name in flat_now.keys() - {"recipe"}:
+    flat_before, flat_now = _flat(Recipe().plain()) | _flat(before), _flat(now)
+    for name in flat_now:
         if flat_before.get(name) != flat_now[name]:
             raise CheckpointError(
                 f"{path} was made with {name} {flat_before.get(name)}, not {flat_now[name]}; "
                 f"continue with the same settings, or train into another folder"
             )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings side by side, those of the recipe and of its augmentation too."""
+    inner = [_flat(value) for value in settings.values() if isinstance(value, dict)]
+    return {name: value for part in (settings, *inner) for name, value in part.items() if not isinstance(value, dict)}
 
 
 def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -391,7 +397,7 @@ def _inputs(
     labels = torch.from_numpy(labels_of_step).to(device, torch.float32)
     if recipe.augmentation != NO_AUGMENTATION:
         draws = augment.draw(batch, recipe.augmentation, rng).take(places)
-        pixels = augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:]))
+        pixels = augment.recolor(augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:])), draws)
     pixels = pixels.to(torch.float32)
     if recipe.mixup:
         pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)

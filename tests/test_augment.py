@@ -1,21 +1,26 @@
-"""The warps against Keras' formulas worked out here by hand, and the pictures against SciPy's affine_transform."""
+"""The warps against Keras' formulas worked out here by hand, the pictures against SciPy's affine_transform, the colours
+against torchvision's."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torchvision.transforms import functional
 
 from facetools import augment
 from facetools.augment import Draws
 from facetools.recipes import NO_AUGMENTATION, PAPER, Augmentation
 
+COLOURS = ("brightness", "contrast", "saturation")
+
 
 def draws(*rows: tuple[float, float, float, float, float, float, bool]) -> Draws:
     """Rows of rotation, shift of rows and columns, shear, zoom of rows and columns, flip."""
     columns = list(zip(*rows, strict=True))
-    return Draws(*(np.array(column, np.float64) for column in columns[:6]), np.array(columns[6], bool))
+    as_they_are = [np.ones(len(rows))] * 3
+    return Draws(*(np.array(c, np.float64) for c in columns[:6]), np.array(columns[6], bool), *as_they_are)
 
 
 def keras_matrix(
@@ -136,8 +141,26 @@ def test_draws_fill_their_reach_and_stay_within() -> None:
     assert not np.array_equal(drawn.shift_rows, drawn.shift_columns)
 
 
+def test_colours_are_drawn_about_what_they_are() -> None:
+    reach = Augmentation(brightness=0.2, contrast=0.4, saturation=0.6, grayscale=0.25)
+    drawn = augment.draw(4000, reach, np.random.default_rng(0))
+    grey = drawn.saturation == 0
+    assert 0.22 < grey.mean() < 0.28
+    for values, limit in ((drawn.brightness, 0.2), (drawn.contrast, 0.4), (drawn.saturation[~grey], 0.6)):
+        assert 1 - limit <= values.min() < 1 - 0.98 * limit
+        assert 1 + 0.98 * limit < values.max() <= 1 + limit
+        assert abs(values.mean() - 1) < 0.04 * limit
+    still = augment.draw(4000, Augmentation(), np.random.default_rng(0))
+    for field in fields(Draws):  # which the paper's augmentations do not come to know
+        if field.name in COLOURS:
+            assert (getattr(still, field.name) == 1).all()
+        else:
+            np.testing.assert_array_equal(getattr(still, field.name), getattr(drawn, field.name))
+
+
 def test_draws_come_from_the_generator_alone() -> None:
-    first, again, other = (augment.draw(9, Augmentation(), np.random.default_rng(seed)) for seed in (3, 3, 4))
+    reach = Augmentation(brightness=0.1, contrast=0.1, saturation=0.1, grayscale=0.5)
+    first, again, other = (augment.draw(9, reach, np.random.default_rng(seed)) for seed in (3, 3, 4))
     for field in fields(Draws):
         np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
     assert not np.array_equal(first.rotation, other.rotation)
@@ -146,6 +169,40 @@ def test_draws_come_from_the_generator_alone() -> None:
 def test_no_augmentation_is_the_identity() -> None:
     warps = augment.matrices(augment.draw(5, NO_AUGMENTATION, np.random.default_rng(0)), 30, 20)
     np.testing.assert_allclose(warps, np.stack([np.eye(3)] * 5), atol=1e-12)
+
+
+def colours(count: int, brightness: float, contrast: float, saturation: float) -> Draws:
+    factors = (np.full(count, factor) for factor in (brightness, contrast, saturation))
+    return replace(draws(*[(0, 0, 0, 0, 1, 1, False)] * count), **dict(zip(COLOURS, factors, strict=True)))
+
+
+@pytest.mark.parametrize("factors", [(0.7, 1, 1), (1, 1.4, 1), (1, 1, 1.5), (1, 1, 0), (1.2, 0.8, 0), (0.9, 1.1, 0.6)])
+def test_colours_are_torchvisions(factors: tuple[float, float, float]) -> None:
+    # Far enough from black and white that nothing is cut off on the way.
+    pixels = torch.from_numpy(np.random.default_rng(0).uniform(80, 160, (3, 3, 12, 7)).astype(np.float32))
+    expected = pixels / 255
+    for step, factor in zip((functional.adjust_saturation, functional.adjust_contrast), factors[:0:-1], strict=True):
+        expected = step(expected, factor)
+    expected = functional.adjust_brightness(expected, factors[0])
+    # Its grey has 0.2989 of red.
+    torch.testing.assert_close(augment.recolor(pixels, colours(3, *factors)), 255 * expected, atol=0.05, rtol=0)
+
+
+def test_colours_stay_within_black_and_white_and_each_image_has_its_own() -> None:
+    pixels = torch.from_numpy(np.stack([picture(9, 6)] * 2)).contiguous(memory_format=torch.channels_last)
+    shown = augment.recolor(pixels, replace(colours(2, 1, 1, 1), **dict.fromkeys(COLOURS, np.array([1.0, 2.0]))))
+    assert shown.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(shown[0], pixels[0], atol=1e-4, rtol=0)
+    assert shown[1].min() == 0
+    assert shown[1].max() == 255
+
+
+def test_copies_are_grey_where_it_was_drawn() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 14, 3)).astype(np.uint8)
+    made, drawn = augment.copies(pixels, 12, Augmentation(grayscale=0.5), np.random.default_rng(1))
+    grey = drawn.saturation == 0
+    assert 0 < grey.sum() < 12
+    np.testing.assert_array_equal(grey, [int(np.ptp(copy, axis=2).max()) <= 1 for copy in made])
 
 
 def test_mixup_blends_neighbours_and_their_labels_alike() -> None:

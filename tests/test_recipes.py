@@ -8,6 +8,8 @@ import pytest
 from facetools import recipes
 from facetools.recipes import MODERN, NO_AUGMENTATION, PAPER, Augmentation, Recipe
 
+COLOURS = ("brightness", "contrast", "saturation", "grayscale")
+
 
 def test_the_defaults_are_the_papers() -> None:
     assert PAPER.plain() == {
@@ -25,7 +27,8 @@ def test_the_defaults_are_the_papers() -> None:
         "learning_rate": None,
         "weight_decay": 0.0,
         "schedule": "constant",
-        "augmentation": {"rotation": 20.0, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "flip": True},
+        "augmentation": {"rotation": 20.0, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "flip": True}
+        | dict.fromkeys(COLOURS, 0.0),
         "mixup": 0.0,
         "averaging": 0.0,
         "distillation": 0.0,
@@ -75,7 +78,7 @@ def test_a_recipe_that_cannot_work_is_refused(wrong: dict, message: str) -> None
         Recipe(**wrong)
 
 
-@pytest.mark.parametrize("name", ["rotation", "shift", "shear", "zoom"])
+@pytest.mark.parametrize("name", ["rotation", "shift", "shear", "zoom", *COLOURS])
 def test_an_augmentation_reaches_forward(name: str) -> None:
     with pytest.raises(ValueError, match=f"the {name} of the augmentation is -0.1; it cannot be negative"):
         Augmentation(**{name: -0.1})
@@ -84,6 +87,12 @@ def test_an_augmentation_reaches_forward(name: str) -> None:
 def test_a_zoom_leaves_something_to_see() -> None:
     with pytest.raises(ValueError, match=r"the zoom of the augmentation is 1\.0; it must be under 1"):
         Augmentation(zoom=1.0)
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_do_not_turn_into_their_opposites(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the {name} of the augmentation is 1.5; it must be at most 1"):
+        Augmentation(**{name: 1.5})
 
 
 @pytest.mark.parametrize(("text", "size"), [("96", (96, 96)), ("96x80", (96, 80)), ("1X2", (1, 2))])

@@ -20,7 +20,7 @@ from facetools import train as training
 from facetools.checkpoint import CheckpointError
 from facetools.losses import LOSSES
 from facetools.model import load_checkpoint
-from facetools.recipes import Recipe
+from facetools.recipes import Augmentation, Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
 
 from .conftest import TINY, Drawn, Run, command
@@ -201,10 +201,14 @@ def test_a_run_from_before_a_setting_was_there_is_resumed(faces: Examples, tmp_p
     recipe = replace(RECIPE, averaging=0.9)
     train_until(1, recipe, faces, tmp_path)
     content = torch.load(tmp_path / "last.pt", weights_only=True)
-    del content["settings"]["recipe"]["distillation"]
+    del content["settings"]["recipe"]["distillation"], content["settings"]["recipe"]["augmentation"]["contrast"]
     torch.save(content, tmp_path / "last.pt")
-    with pytest.raises(CheckpointError, match=r"distillation 0\.0, not 0\.5"):
-        train_until(1, replace(recipe, distillation=0.5), faces, tmp_path, resume=True)
+    for other, message in (
+        (replace(recipe, distillation=0.5), r"distillation 0\.0, not 0\.5"),
+        (replace(recipe, augmentation=Augmentation(contrast=0.1)), r"contrast 0\.0, not 0\.1"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            train_until(1, other, faces, tmp_path, resume=True)
     train_until(1, recipe, faces, tmp_path, resume=True)
 
 

@@ -42,6 +42,10 @@ def fa_augment(
     ] = REACH.shear,
     zoom: Annotated[float, typer.Option(metavar="SHARE", help="The largest zoom in and out.")] = REACH.zoom,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror half of the images.")] = REACH.flip,
+    brightness: Annotated[float, typer.Option(metavar="SHARE", help="The largest change of brightness.")] = 0.0,
+    contrast: Annotated[float, typer.Option(metavar="SHARE", help="The largest change of contrast.")] = 0.0,
+    saturation: Annotated[float, typer.Option(metavar="SHARE", help="The largest change of saturation.")] = 0.0,
+    grayscale: Annotated[float, typer.Option(metavar="SHARE", help="Images that lose their colours.")] = 0.0,
     format: Annotated[Literal["jpg", "png"], typer.Option(help="The format of the images.")] = "jpg",
     sheet: Annotated[
         str | None, typer.Option(metavar="FILE.png", help="Also write a contact sheet: images, then their copies.")
@@ -51,9 +55,10 @@ def fa_augment(
     """Make randomly warped copies of images.
 
     The paper's augmentations as one affine warp an image, composed as Keras' ImageDataGenerator composes them:
-    rotation, shift, shear (an angle in degrees), zoom, flip; what lies beyond the border shows the nearest pixel. A
-    record an image goes to stdout: its path, its source and what was drawn. A copy depends on --seed and on the place
-    of its source among the sources alone.
+    rotation, shift, shear (an angle in degrees), zoom, flip; what lies beyond the border shows the nearest pixel.
+    Beyond the paper's, brightness, contrast, saturation and the share of grey images. A record an image goes to stdout:
+    its path, its source and what was drawn. A copy depends on --seed and on the place of its source among the sources
+    alone.
     \f
     Examples:
       fa-augment faces/ -o augmented/ --copies 4 > augmented.jsonl
@@ -65,7 +70,7 @@ def fa_augment(
     from facetools import augment, images, table
 
     try:
-        reach = Augmentation(rotation, shift, shear, zoom, flip)
+        reach = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
         shape = image_size(size) if size else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

@@ -390,15 +390,17 @@ def _show_version(context: typer.Context, wanted: bool) -> None:
     from facetools import codes
     from facetools.model import versions
 
-    faiss = "none"
-    for package in ("faiss-gpu", "faiss-cpu"):
-        try:
-            faiss = version(package)
-            break
-        except PackageNotFoundError:
-            continue
+    def installed(*packages: str) -> str:
+        for package in packages:
+            try:
+                return version(package)
+            except PackageNotFoundError:
+                continue
+        return "none"
+
     torch, cuda = versions()
-    print(f"{context.info_name} {__version__} (core {codes.simd()}, torch {torch}, FAISS {faiss}, CUDA {cuda})")
+    beside = f"torch {torch}, ONNX Runtime {installed('onnxruntime')}, FAISS {installed('faiss-gpu', 'faiss-cpu')}"
+    print(f"{context.info_name} {__version__} (core {codes.simd()}, {beside}, CUDA {cuda})")
     raise typer.Exit
 
 

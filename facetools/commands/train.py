@@ -90,6 +90,12 @@ def fa_train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")
     ] = None,
+    brightness: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
+    contrast: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
+    saturation: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
+    grayscale: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Augmentation: of the images, which lose their colours.")
+    ] = None,
     mixup: Annotated[
         float | None, typer.Option(metavar="ALPHA", help="Blend pairs of faces by shares from Beta(ALPHA, ALPHA).")
     ] = None,
@@ -153,7 +159,17 @@ def fa_train(
     from facetools.train import Interrupted, train
 
     try:
-        reach = _given(rotation=rotation, shift=shift, shear=shear, zoom=zoom, flip=flip)
+        reach = _given(
+            rotation=rotation,
+            shift=shift,
+            shear=shear,
+            zoom=zoom,
+            flip=flip,
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            grayscale=grayscale,
+        )
         basis = RECIPES[recipe]
         if optimizer not in (None, basis.optimizer):
             basis = replace(basis, learning_rate=None)
