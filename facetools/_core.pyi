@@ -76,3 +76,22 @@ def normalise_relu6_backward(
     by_scale: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def depthwise(
+    maps: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    filters: NDArray[np.float32],
+    stride: int,
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def depthwise_backward(
+    maps: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    filters: NDArray[np.float32],
+    stride: int,
+    gradient: NDArray[np.float32],
+    by_maps: NDArray[np.float32],
+    by_filters: NDArray[np.float32],
+    by_scale: NDArray[np.float32],
+    threads: int,
+) -> None: ...

@@ -6,6 +6,8 @@ import torchvision takes as long as to import torch, which one face would wait f
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from facetools import batch_norm
@@ -27,7 +29,15 @@ class _Block(nn.Module):
         self._residual = stride == 1 and inputs == outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        return images + self.conv(images) if self._residual else self.conv(images)
+        layers: list[Any] = list(self.conv)
+        *expanded, (filters, norm, _), project, last = layers
+        if expanded:
+            expand, before, _ = expanded[0]
+            hidden = batch_norm.depthwise(expand(images), before, filters)
+        else:
+            hidden = filters(images)
+        out: Tensor = last(project(batch_norm.relu6(hidden, norm)))
+        return images + out if self._residual else out
 
 
 class _Normalised(nn.Sequential):

@@ -51,11 +51,25 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """About U V' of a `matrix` U S V', float (m, n), by a Newton-Schulz iteration of the fifth order."""
+    """About U V' of a `matrix` U S V', float (m, n), by a Newton-Schulz iteration of the fifth order.
+
+    Each iteration multiplies X by a I + b G + c G G with G = X X'. All of that is in powers of the first G, which are
+    multiplied among themselves, and X once: less to compute, the longer one side is than the other.
+    """
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + 1e-7)
-    a, b, c = COEFFICIENTS
-    for _ in range(iterations):
-        square = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(square, square, square, beta=b, alpha=c), wide, beta=a)
+    square = wide @ wide.T
+    product = factor = _polynomial(square)
+    for _ in range(iterations - 1):
+        square = factor @ square @ factor
+        factor = _polynomial(square)
+        product = factor @ product
+    wide = product @ wide
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    found = torch.addmm(square, square, square, beta=b, alpha=c)
+    found.diagonal().add_(a)
+    return found

@@ -1,4 +1,5 @@
-"""Batch normalisation with ReLU6 in one is that of torch's two layers, and leaves to them what it is not for."""
+"""Batch normalisation with ReLU6, and with the depthwise convolution after it, in one is that of torch's layers, and
+leaves to them what it is not for."""
 
 from copy import deepcopy
 
@@ -28,7 +29,7 @@ def passed(norm: nn.Module, images: Tensor, outer: Tensor, *, by_core: bool) -> 
     return {"out": out, "by images": images.grad, **gradients, **dict(norm.named_buffers())}
 
 
-@pytest.mark.parametrize("shape", [(4, 8, 5, 7), (3, 5, 1, 1), (16, 33, 9, 2), (2, 300, 24, 20)])
+@pytest.mark.parametrize("shape", [(4, 16, 5, 7), (3, 48, 1, 1), (16, 32, 9, 2), (2, 304, 24, 20)])
 def test_it_is_torchs_two_layers(shape: tuple[int, int, int, int]) -> None:
     torch.manual_seed(0)
     images, outer = (torch.randn(shape).contiguous(memory_format=torch.channels_last) for _ in range(2))
@@ -40,11 +41,33 @@ def test_it_is_torchs_two_layers(shape: tuple[int, int, int, int]) -> None:
     assert ours["out"].is_contiguous(memory_format=torch.channels_last)
 
 
+def filters(channels: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_depthwise_convolution_after_it_is_torchs(stride: int) -> None:
+    torch.manual_seed(0)
+    start = nn.ModuleList([layer(48), filters(48, stride)])
+    images = (3 * torch.randn(4, 48, 9, 6) + 5).contiguous(memory_format=torch.channels_last)
+    found = []
+    for dtype in (torch.float32, torch.float64):  # by the core, and by torch
+        norm, convolution = deepcopy(start).to(dtype)
+        given = images.to(dtype, copy=True).requires_grad_()
+        out = batch_norm.depthwise(given, norm, convolution)
+        out.square().sum().backward()
+        weights = [*norm.parameters(), *convolution.parameters(), given]
+        found.append([out, *norm.buffers(), *(weight.grad for weight in weights)])
+    assert found[0][0].is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-3)
+
+
 def test_gradients_come_in_any_layout() -> None:
     torch.manual_seed(0)
-    images = torch.randn(2, 6, 4, 5).contiguous(memory_format=torch.channels_last)
-    norm = layer(6)
-    for outer in (torch.randn(2, 6, 4, 5), torch.randn(2, 6, 1, 1).expand(2, 6, 4, 5)):
+    images = torch.randn(2, 16, 4, 5).contiguous(memory_format=torch.channels_last)
+    norm = layer(16)
+    for outer in (torch.randn(2, 16, 4, 5), torch.randn(2, 16, 1, 1).expand(2, 16, 4, 5)):
         ours, theirs = (passed(norm, images, outer, by_core=by_core) for by_core in (True, False))
         torch.testing.assert_close(ours["by images"].double(), theirs["by images"], rtol=1e-4, atol=1e-4)
 
@@ -53,22 +76,27 @@ def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) ->
     calls: list[int] = []
     compute = _core.moments
     monkeypatch.setattr(_core, "moments", lambda *arguments: [calls.append(1), compute(*arguments)])
-    images = torch.randn(2, 6, 4, 5).contiguous(memory_format=torch.channels_last)
-    batch_norm.relu6(images, layer(6))
-    assert len(calls) == 1
+    images = torch.randn(2, 16, 4, 5).contiguous(memory_format=torch.channels_last)
+    batch_norm.relu6(images, layer(16))
+    batch_norm.depthwise(images, layer(16), filters(16, 1))
+    assert len(calls) == 2
     for others, norm in [
-        (images.contiguous(), layer(6)),
-        (images.double(), layer(6).double()),
-        (images, layer(6).eval()),
+        (images.contiguous(), layer(16)),
+        (images.double(), layer(16).double()),
+        (images[:, :6].contiguous(memory_format=torch.channels_last), layer(6)),
+        (images, layer(16).eval()),
         (images, nn.Identity()),
-        (images, nn.BatchNorm2d(6, momentum=None)),
-        (images, nn.BatchNorm2d(6, affine=False)),
-        (images, nn.BatchNorm2d(6, track_running_stats=False)),
+        (images, nn.BatchNorm2d(16, momentum=None)),
+        (images, nn.BatchNorm2d(16, affine=False)),
+        (images, nn.BatchNorm2d(16, track_running_stats=False)),
     ]:
-        torch.testing.assert_close(batch_norm.relu6(others, norm), F.relu6(deepcopy(norm)(others)))
-    assert len(calls) == 1
+        expected = F.relu6(deepcopy(norm)(others))
+        torch.testing.assert_close(batch_norm.relu6(others, deepcopy(norm)), expected)
+        convolution = filters(others.shape[1], 2).to(others.dtype)
+        torch.testing.assert_close(batch_norm.depthwise(others, norm, convolution), convolution(expected))
+    assert len(calls) == 2
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        batch_norm.relu6(torch.randn(1, 6, 1, 1), layer(6))
+        batch_norm.relu6(torch.randn(1, 16, 1, 1), layer(16))
 
 
 def test_mobilenet_learns_the_same_by_the_core(monkeypatch: pytest.MonkeyPatch) -> None:

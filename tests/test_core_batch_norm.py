@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from facetools import _core
 
-SHAPES = [(2, 1), (7, 3), (1, 8), (1000, 33), (3000, 96), (70000, 2), (9, 1280)]
+SHAPES = [(2, 16), (7, 48), (1, 16), (1000, 32), (3000, 96), (70000, 16), (9, 1280), (50000, 96)]
 
 
 def values(places: int, channels: int) -> np.ndarray:
@@ -22,14 +23,19 @@ def scale(rows: np.ndarray, threads: int = 1) -> np.ndarray:
     return np.array([*rng.normal(2, 2, moments.shape), mean, 1 / np.sqrt(variance + 1e-5)], np.float32)
 
 
+def unwritten(shape: tuple[int, ...]) -> np.ndarray:
+    """Memory that begins where it can be written past the cache."""
+    return torch.full(shape, torch.nan).numpy()
+
+
 def normalised(rows: np.ndarray, by: np.ndarray, threads: int = 1) -> np.ndarray:
-    out = np.full_like(rows, np.nan)
+    out = unwritten(rows.shape)
     _core.normalise_relu6(rows, by, out, threads)
     return out
 
 
 def gradients(rows: np.ndarray, by: np.ndarray, outer: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    by_value, by_scale = np.full_like(rows, np.nan), np.full((2, rows.shape[1]), np.nan, np.float32)
+    by_value, by_scale = unwritten(rows.shape), unwritten((2, rows.shape[1]))
     _core.normalise_relu6_backward(rows, by, outer, by_value, by_scale, threads)
     return by_value, by_scale
 
@@ -65,7 +71,7 @@ def test_gradients_are_those_of_the_formula(shape: tuple[int, int]) -> None:
 
 
 def test_threads_change_nothing() -> None:
-    rows = values(9000, 40)
+    rows = values(9000, 48)
     outer, by = rows[::-1].copy(), scale(rows)
     np.testing.assert_array_equal(scale(rows, 3), by)
     np.testing.assert_array_equal(normalised(rows, by, 3), normalised(rows, by))
@@ -74,21 +80,24 @@ def test_threads_change_nothing() -> None:
 
 
 def test_what_is_no_number_stays_so() -> None:
-    rows = np.array([[np.nan, 1], [0, 2]], np.float32)
-    found = normalised(rows, scale(rows))
-    assert np.isnan(found[:, 0]).all()
-    assert not np.isnan(found[:, 1]).any()
+    rows = values(3, 16)
+    rows[1, 5] = np.nan
+    found = np.isnan(normalised(rows, scale(rows)))
+    assert found[:, 5].all()
+    assert found.sum() == 3
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    rows = values(4, 3)
-    by, two = scale(rows), np.empty((2, 3), np.float32)
+    rows = values(4, 16)
+    by, two = scale(rows), np.empty((2, 16), np.float32)
     with pytest.raises(ValueError, match="there are none"):
         _core.moments(rows[:0], two, 1)
+    with pytest.raises(ValueError, match="no multiple of 16"):
+        _core.moments(rows[:, :8].copy(), two, 1)
     for call in (
-        lambda: _core.moments(rows, two[:, :2].copy(), 1),
+        lambda: _core.moments(rows, two[:1], 1),
         lambda: _core.normalise_relu6(rows, by[:3], rows.copy(), 1),
-        lambda: _core.normalise_relu6(rows, by, np.empty((3, 4), np.float32), 1),
+        lambda: _core.normalise_relu6(rows, by, np.empty((3, 16), np.float32), 1),
         lambda: _core.normalise_relu6_backward(rows, by, rows[:2], rows.copy(), two, 1),
         lambda: _core.normalise_relu6_backward(rows, by, rows, rows.copy(), by, 1),
     ):

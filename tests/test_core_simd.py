@@ -1,4 +1,4 @@
-"""Every SIMD level gives the same answers, bit for bit, as the portable one."""
+"""Every SIMD level gives the same answers, bit for bit, as the portable one; layers of networks, right ones."""
 
 import hashlib
 import os
@@ -39,9 +39,9 @@ def answers() -> str:
     return digest.hexdigest()
 
 
-def run(level: str) -> subprocess.CompletedProcess[str]:
+def run(level: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.test_core_simd"],
+        [sys.executable, *(arguments or ("-m", "tests.test_core_simd"))],
         env=os.environ | {"FACETOOLS_SIMD": level},
         capture_output=True,
         text=True,
@@ -62,6 +62,16 @@ def test_level_equals_portable(level: str, portable: str) -> None:
         pytest.skip(f"no {level} here")
     assert done.stdout.split()[0] == level
     assert done.stdout.split()[1] == portable.split()[1]
+
+
+@pytest.mark.parametrize("level", ["portable", "avx512", "avx2", "neon"])
+def test_layers_of_each_level_are_right(level: str) -> None:
+    """Floats are rounded by each level in its way, so they are held against their formulas, not against each other."""
+    if "is not to be had here" in run(level, "-c", "from facetools import _core; _core.simd()").stderr:
+        pytest.skip(f"no {level} here")
+    files = ["tests/test_core_batch_norm.py", "tests/test_core_depthwise.py"]
+    done = run(level, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_level_that_is_unknown_is_refused() -> None:

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from facetools.muon import MOMENTUM, REACH, Muon, orthogonal
+from facetools.muon import COEFFICIENTS, MOMENTUM, REACH, Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (24, 96), (96, 24), (1, 9)])
@@ -16,6 +16,21 @@ def test_orthogonal_matrices_keep_the_directions(shape: tuple[int, int]) -> None
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     # Where U V' is the same, so is the matrix up to the sizes, which the iteration brings near 1 only.
     assert torch.linalg.norm(u @ v - left @ right) < 1e-3 * len(sizes)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (20, 90), (90, 20)])
+def test_the_iterations_are_those_of_the_formula(shape: tuple[int, int]) -> None:
+    """X <- a X + (b G + c G G) X with G = X X', one after the other and in double, of a nearly singular matrix."""
+    generator = torch.Generator().manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator, dtype=torch.float64), full_matrices=False)
+    matrix = u @ torch.diag(torch.logspace(0, -6, min(shape), dtype=torch.float64)) @ v
+    a, b, c = COEFFICIENTS
+    expected = matrix / torch.linalg.norm(matrix)
+    for _ in range(5):
+        square = expected @ expected.T
+        expected = a * expected + (b * square + c * square @ square) @ expected
+    assert torch.linalg.norm(orthogonal(matrix) - expected) < 1e-6
+    assert torch.linalg.norm(orthogonal(matrix.float()) - expected) < 1e-3 * torch.linalg.norm(expected)
 
 
 def test_nothing_is_orthogonal_to_nothing() -> None:

@@ -1,29 +1,23 @@
-// The module facetools._core: checks and forwards, nothing else. Its faces are facetools/codes.py and, for images,
-// facetools/augment.py and facetools/batch_norm.py.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+// The module facetools._core: checks and forwards, nothing else. The face of what is here is facetools/codes.py.
+#include "bind.hpp"
+
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "batch_norm.hpp"
 #include "codes.hpp"
 #include "dbscan.hpp"
 #include "kmeans.hpp"
 #include "linkage.hpp"
+#include "parallel.hpp"
 #include "silhouette.hpp"
 #include "simd.hpp"
-#include "warp.hpp"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace facetools {
 
@@ -31,14 +25,8 @@ namespace {
 
 template <class T>
 using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 constexpr std::int64_t max_faces = std::int64_t{1} << 40;
-
-void require(bool right, const char* message) {
-  if (!right) throw std::invalid_argument(message);
-}
 
 template <class T>
 nb::object adopt(std::vector<T>&& values, std::initializer_list<std::size_t> shape) {
@@ -288,73 +276,6 @@ nb::object seed_codes(const Array2<std::uint64_t>& array, const Array1<std::int6
   return adopt(std::move(seeds), {clusters});
 }
 
-constexpr std::size_t max_side = std::size_t{1} << 24;
-constexpr double max_warp = 1e9;
-
-void warp_images(const nb::ndarray<const std::uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>& pixels,
-                 const nb::ndarray<const double, nb::shape<-1, 2, 3>, nb::c_contig, nb::device::cpu>& warps,
-                 const nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>& out, int threads) {
-  const Images images{pixels.data(), pixels.shape(0), pixels.shape(1), pixels.shape(2), pixels.shape(3)};
-  for (std::size_t axis = 0; axis < 4; ++axis) {
-    require(pixels.shape(axis) == out.shape(axis), "out: not of the shape of the images");
-    require(pixels.shape(axis) <= max_side, "images: a side is longer than 2^24");
-  }
-  require(images.height >= 1 && images.width >= 1, "images: without pixels");
-  require(warps.shape(0) == images.count, "warps: not as many as images");
-  for (std::size_t i = 0; i < 6 * images.count; ++i)
-    require(std::abs(warps.data()[i]) <= max_warp, "warps: not from -1e9 to 1e9");
-  Progress silent(nullptr);
-  const nb::gil_scoped_release release;
-  warp(images, warps.data(), out.data(), threads, silent);
-}
-
-using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-Planes planes_of(const Array2<float>& values) {
-  require(values.shape(0) >= 1 && values.shape(1) >= 1, "values: there are none");
-  return {values.data(), values.shape(0), values.shape(1)};
-}
-
-template <class Array>
-auto* rows_of(const Planes& planes, const Array& table, std::size_t rows) {
-  require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
-  return table.data();
-}
-
-// weight, bias, mean and inverse deviation of each channel, a row each.
-Scale scale_of(const Planes& planes, const Array2<float>& table) {
-  const float* const rows = rows_of(planes, table, 4);
-  return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
-}
-
-void moments_of(const Array2<float>& values, const Written2& out, int threads) {
-  const Planes planes = planes_of(values);
-  float* const mean = rows_of(planes, out, 2);
-  Progress silent(nullptr);
-  const nb::gil_scoped_release release;
-  moments(planes, mean, mean + planes.channels, threads, silent);
-}
-
-void normalise(const Array2<float>& values, const Array2<float>& scale, const Written2& out, int threads) {
-  const Planes planes = planes_of(values);
-  const Scale by = scale_of(planes, scale);
-  float* const to = rows_of(planes, out, planes.places);
-  Progress silent(nullptr);
-  const nb::gil_scoped_release release;
-  normalise_relu6(planes, by, to, threads, silent);
-}
-
-void normalise_backward(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& gradient,
-                        const Written2& by_value, const Written2& by_scale, int threads) {
-  const Planes planes = planes_of(values);
-  const Scale by = scale_of(planes, scale);
-  const float* const from = rows_of(planes, gradient, planes.places);
-  float *const to = rows_of(planes, by_value, planes.places), *const by_weight = rows_of(planes, by_scale, 2);
-  Progress silent(nullptr);
-  const nb::gil_scoped_release release;
-  normalise_relu6_backward(planes, by, from, to, by_weight, by_weight + planes.channels, threads, silent);
-}
-
 }  // namespace
 
 }  // namespace facetools
@@ -382,13 +303,6 @@ NB_MODULE(_core, m) {
         "attributes"_a, "threads"_a, "report"_a.none());
   m.def("kmeans_seed", seed_codes, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
-  m.def("warp", warp_images, nb::arg("images").noconvert(), nb::arg("warps").noconvert(), nb::arg("out").noconvert(),
-        "threads"_a);
-  m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
-  m.def("normalise_relu6", normalise, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("out").noconvert(), "threads"_a);
-  m.def("normalise_relu6_backward", normalise_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(), nb::arg("by_scale").noconvert(),
-        "threads"_a);
+  bind_images(m);
   m.def("simd", [] { return kernels().name; });
 }

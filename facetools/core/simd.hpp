@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "layers.hpp"
+
 namespace facetools {
 
 // A function of the Hamming distance in fixed point: value(h) = round(f(h) 2^43) < 2^48, 0 <= h <= 256.
@@ -100,6 +102,8 @@ struct Kernels {
   // sums[c] = sum over the rows of weight times the lesser of distance and the distance to centroid c, for 8 of them.
   void (*potentials)(const double* tables, std::size_t planes, const std::uint8_t* rows, std::size_t count,
                      const double* weights, const double* distances, double* sums);
+
+  Layers layers;
 };
 
 // The level of this process: the best the processor has, or the one that FACETOOLS_SIMD names.

@@ -1,5 +1,6 @@
 // The specification: every other level must give the same integers.
 #include "simd_centroids.hpp"
+#include "simd_layers.hpp"
 #include "simd_loose.hpp"
 #include "simd_roots.hpp"
 #include "simd_screen.hpp"
@@ -72,7 +73,15 @@ struct PlainFloats {
   using Vector = float __attribute__((vector_size(16)));
 
   static Vector load(const float* from) { return Vector{from[0], from[1], from[2], from[3]}; }
+  static void store(float* to, Vector a) { __builtin_memcpy(to, &a, sizeof a); }
+  static void stream(float* to, Vector a) { store(to, a); }
+  static void fence() {}
   static Vector splat(float value) { return Vector{value, value, value, value}; }
+  static Vector least(Vector a, Vector b) { return b < a ? b : a; }
+  static Vector greatest(Vector a, Vector b) { return b > a ? b : a; }
+  static Vector between(Vector a, Vector low, Vector high, Vector b) {
+    return ((a > low) & (a < high)) ? b : Vector{};
+  }
   static Vector add_product(Vector sum, Vector a, Vector b) { return sum + a * b; }
   static std::uint32_t at_most(Vector a, Vector b) {
     std::uint32_t mask = 0;
@@ -85,7 +94,8 @@ struct PlainFloats {
 
 const Kernels& portable_kernels() {
   static constexpr Kernels level{"portable", sum_runs, sum_loose,           root_sums, within,
-                                 distances,  approach, screen<PlainFloats>, nearest,   potentials};
+                                 distances,  approach, screen<PlainFloats>, nearest,   potentials,
+                                 layers<PlainFloats>};
   return level;
 }
 

@@ -1,0 +1,152 @@
+// The part of the module facetools._core that is for images: its faces are facetools/augment.py and
+// facetools/batch_norm.py.
+#include "bind.hpp"
+
+#include <cmath>
+
+#include "batch_norm.hpp"
+#include "depthwise.hpp"
+#include "warp.hpp"
+
+namespace facetools {
+
+namespace {
+
+constexpr std::size_t max_side = std::size_t{1} << 24;
+constexpr double max_warp = 1e9;
+
+template <class T>
+using Array4 = nb::ndarray<T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+
+void warp_images(const Array4<const std::uint8_t>& pixels,
+                 const nb::ndarray<const double, nb::shape<-1, 2, 3>, nb::c_contig, nb::device::cpu>& warps,
+                 const Array4<float>& out, int threads) {
+  const Images images{pixels.data(), pixels.shape(0), pixels.shape(1), pixels.shape(2), pixels.shape(3)};
+  for (std::size_t axis = 0; axis < 4; ++axis) {
+    require(pixels.shape(axis) == out.shape(axis), "out: not of the shape of the images");
+    require(pixels.shape(axis) <= max_side, "images: a side is longer than 2^24");
+  }
+  require(images.height >= 1 && images.width >= 1, "images: without pixels");
+  require(warps.shape(0) == images.count, "warps: not as many as images");
+  for (std::size_t i = 0; i < 6 * images.count; ++i)
+    require(std::abs(warps.data()[i]) <= max_warp, "warps: not from -1e9 to 1e9");
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  warp(images, warps.data(), out.data(), threads, silent);
+}
+
+using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+Planes planes_of(const Array2<float>& values) {
+  require(values.shape(0) >= 1 && values.shape(1) >= 1, "values: there are none");
+  require(values.shape(1) % channels_in == 0, "values: their channels are no multiple of 16");
+  return {values.data(), values.shape(0), values.shape(1)};
+}
+
+template <class Array>
+auto* rows_of(const Planes& planes, const Array& table, std::size_t rows) {
+  require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
+  return table.data();
+}
+
+// weight, bias, mean and inverse deviation of each channel, a row each.
+Scale scale_of(const Planes& planes, const Array2<float>& table) {
+  const float* const rows = rows_of(planes, table, 4);
+  return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
+}
+
+void moments_of(const Array2<float>& values, const Written2& out, int threads) {
+  const Planes planes = planes_of(values);
+  float* const mean = rows_of(planes, out, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  moments(planes, mean, mean + planes.channels, threads, silent);
+}
+
+void normalise(const Array2<float>& values, const Array2<float>& scale, const Written2& out, int threads) {
+  const Planes planes = planes_of(values);
+  const Scale by = scale_of(planes, scale);
+  float* const to = rows_of(planes, out, planes.places);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  normalise_relu6(planes, by, to, threads, silent);
+}
+
+void normalise_backward(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& gradient,
+                        const Written2& by_value, const Written2& by_scale, int threads) {
+  const Planes planes = planes_of(values);
+  const Scale by = scale_of(planes, scale);
+  const float* const from = rows_of(planes, gradient, planes.places);
+  float *const to = rows_of(planes, by_value, planes.places), *const by_weight = rows_of(planes, by_scale, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  normalise_relu6_backward(planes, by, from, {to, by_weight, by_weight + planes.channels}, threads, silent);
+}
+
+Maps maps_of(const Array4<const float>& values, std::size_t stride) {
+  const Maps maps{values.data(), values.shape(0), values.shape(1), values.shape(2), values.shape(3), stride};
+  require(maps.count >= 1 && maps.height >= 1 && maps.width >= 1 && maps.channels >= 1, "maps: there are none");
+  require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
+  require(maps.channels % channels_in == 0, "maps: their channels are no multiple of 16");
+  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
+  return maps;
+}
+
+// The values of an array (count, height, width, channels).
+template <class T>
+T* of_shape(const Array4<T>& array, const Maps& maps, std::size_t height, std::size_t width) {
+  require(array.shape(0) == maps.count && array.shape(1) == height && array.shape(2) == width &&
+              array.shape(3) == maps.channels,
+          "not of the shape that fits the maps");
+  return array.data();
+}
+
+// What tables by channel are held against.
+Planes channels_of(const Maps& maps) { return {nullptr, 1, maps.channels}; }
+
+void depthwise_maps(const Array4<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
+                    std::size_t stride, const Array4<float>& out, int threads) {
+  const Maps maps = maps_of(values, stride);
+  const Scale by = scale_of(channels_of(maps), scale);
+  const float* const taps = rows_of(channels_of(maps), filters, 9);
+  float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  depthwise(maps, by, taps, to, threads, silent);
+}
+
+void depthwise_maps_backward(const Array4<const float>& values, const Array2<float>& scale,
+                             const Array2<float>& filters, std::size_t stride, const Array4<const float>& gradient,
+                             const Array4<float>& by_maps, const Written2& by_filters, const Written2& by_scale,
+                             int threads) {
+  const Maps maps = maps_of(values, stride);
+  const Scale by = scale_of(channels_of(maps), scale);
+  const float* const taps = rows_of(channels_of(maps), filters, 9);
+  const float* const from = of_shape(gradient, maps, maps.filtered_height(), maps.filtered_width());
+  float* const to = of_shape(by_maps, maps, maps.height, maps.width);
+  float* const by_taps = rows_of(channels_of(maps), by_filters, 9);
+  float* const by_weight = rows_of(channels_of(maps), by_scale, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  depthwise_backward(maps, by, taps, from, {to, by_weight, by_weight + maps.channels}, by_taps, threads, silent);
+}
+
+}  // namespace
+
+void bind_images(nb::module_& m) {
+  m.def("warp", warp_images, nb::arg("images").noconvert(), nb::arg("warps").noconvert(), nb::arg("out").noconvert(),
+        "threads"_a);
+  m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
+  m.def("normalise_relu6", normalise, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("out").noconvert(), "threads"_a);
+  m.def("normalise_relu6_backward", normalise_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(), nb::arg("by_scale").noconvert(),
+        "threads"_a);
+  m.def("depthwise", depthwise_maps, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(), "threads"_a);
+  m.def("depthwise_backward", depthwise_maps_backward, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("filters").noconvert(), "stride"_a, nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
+        nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), "threads"_a);
+}
+
+}  // namespace facetools

@@ -1,0 +1,51 @@
+// The kernels of the layers of a network, one set a SIMD level. Unlike the others they add up floats, which each level
+// rounds as it does. Channels lie side by side, in a multiple of `channels_in` of them.
+#pragma once
+
+#include <cstddef>
+
+namespace facetools {
+
+constexpr std::size_t channels_in = 16;
+
+// By channel: (value - mean) * factor + bias.
+struct Affine {
+  const float *mean, *factor, *bias;
+};
+
+// A row of filters (9, channels) of 3 x 3 at `width` places, `stride` (1 or 2) apart.
+struct Strip {
+  const float* filters;
+  std::size_t width, channels, stride;
+};
+
+struct Layers {
+  // Adds what lies between values (places, channels) and the origin of their channel, and its square.
+  void (*add_moments)(const float* values, const float* origin, std::size_t places, std::size_t channels, float* sum,
+                      float* squares);
+
+  // out = min(max(affine, 0), 6) of values (places, channels). With `past`, here and below, what is written goes past
+  // the cache, where it must begin at a multiple of 64 bytes.
+  void (*clamp)(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out);
+
+  // Of the gradient by that `out`, which passes where the affine value is strictly between 0 and 6, adds what passes,
+  // and its product with value - mean.
+  void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                     std::size_t channels, float* sum, float* product);
+
+  // out = factor * (what passes - shift - (value - mean) * slope); out may be the gradient.
+  void (*descend)(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
+                  std::size_t places, std::size_t channels, bool past, float* out);
+
+  void (*copy)(const float* from, std::size_t size, bool past, float* to);
+
+  // out = a row of maps under the filters: rows are the three that they see, from one column before the first.
+  void (*filter_row)(const Strip& strip, const float* const* rows, float* out);
+
+  // What the gradient by that `out` is by the three rows and by the filters (9, channels), added to what is there.
+  // Before and after the columns of the gradient lie two of zeros; the rows have two columns more than the filters see.
+  void (*spread_row)(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
+                     float* by_filter);
+};
+
+}  // namespace facetools

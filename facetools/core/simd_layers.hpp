@@ -1,0 +1,183 @@
+// Included by each SIMD level: the layers of a network over a class Simd of its vectors of floats:
+//
+//   lanes, Vector, load, store, splat
+//   stream                    stores past the cache, at a multiple of the size of a vector
+//   fence()                   what was streamed is there for all
+//   add_product(sum, a, b)
+//   least(a, b), greatest(a, b)
+//   between(a, low, high, b)  b where low < a < high, else 0
+#pragma once
+
+#include "layers.hpp"
+
+namespace facetools {
+
+namespace {
+
+// Places gone through for some channels before those for the next ones: together they fit the first cache.
+constexpr std::size_t tile = 8, taps = 9;
+
+// Calls body(channel, begin, end) for the places [begin, end) of each tile and for each vector of channels.
+template <class Simd, class Body>
+void each_tile(std::size_t places, std::size_t channels, const Body& body) {
+  for (std::size_t begin = 0; begin < places; begin += tile) {
+    const std::size_t end = begin + tile < places ? begin + tile : places;
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) body(c, begin, end);
+  }
+}
+
+template <class Simd>
+void put(bool past, float* to, typename Simd::Vector values) {
+  past ? Simd::stream(to, values) : Simd::store(to, values);
+}
+
+template <class Simd>
+void add_moments(const float* values, const float* origin, std::size_t places, std::size_t channels, float* sum,
+                 float* squares) {
+  for (std::size_t place = 0; place < places; ++place, values += channels)
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
+      const auto away = Simd::load(values + c) - Simd::load(origin + c);
+      Simd::store(sum + c, Simd::load(sum + c) + away);
+      Simd::store(squares + c, Simd::add_product(Simd::load(squares + c), away, away));
+    }
+}
+
+template <class Simd>
+void clamp(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out) {
+  for (std::size_t place = 0; place < places; ++place, values += channels, out += channels)
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
+      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
+      const auto value = Simd::add_product(Simd::load(by.bias + c), centred, Simd::load(by.factor + c));
+      put<Simd>(past, out + c, Simd::least(Simd::greatest(value, Simd::splat(0)), Simd::splat(6)));
+    }
+  if (past) Simd::fence();
+}
+
+// What passes of the gradient by one place.
+template <class Simd>
+typename Simd::Vector passed(const Affine& by, std::size_t c, typename Simd::Vector centred, const float* gradient) {
+  const auto value = Simd::add_product(Simd::load(by.bias + c), centred, Simd::load(by.factor + c));
+  return Simd::between(value, Simd::splat(0), Simd::splat(6), Simd::load(gradient + c));
+}
+
+template <class Simd>
+void add_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                std::size_t channels, float* sum, float* product) {
+  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels)
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
+      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
+      const auto inner = passed<Simd>(by, c, centred, gradient);
+      Simd::store(sum + c, Simd::load(sum + c) + inner);
+      Simd::store(product + c, Simd::add_product(Simd::load(product + c), inner, centred));
+    }
+}
+
+template <class Simd>
+void descend(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
+             std::size_t places, std::size_t channels, bool past, float* out) {
+  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels, out += channels)
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
+      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
+      const auto inner = passed<Simd>(by, c, centred, gradient);
+      const auto rest = inner - Simd::add_product(Simd::load(shift + c), centred, Simd::load(slope + c));
+      put<Simd>(past, out + c, Simd::load(by.factor + c) * rest);
+    }
+  if (past) Simd::fence();
+}
+
+template <class Simd>
+void copy(const float* from, std::size_t size, bool past, float* to) {
+  for (std::size_t at = 0; at < size; at += Simd::lanes) put<Simd>(past, to + at, Simd::load(from + at));
+  if (past) Simd::fence();
+}
+
+template <class Simd>
+struct Taps {
+  using Vector = typename Simd::Vector;
+  Vector tap[taps];
+
+  void load(const float* from, std::size_t channels) {
+    for (std::size_t i = 0; i < taps; ++i) tap[i] = Simd::load(from + i * channels);
+  }
+  void store(float* to, std::size_t channels) const {
+    for (std::size_t i = 0; i < taps; ++i) Simd::store(to + i * channels, tap[i]);
+  }
+};
+
+template <class Simd, std::size_t stride>
+void filter(const Strip& strip, const float* const* rows, float* out) {
+  using Vector = typename Simd::Vector;
+  const std::size_t channels = strip.channels;
+  each_tile<Simd>(strip.width, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    Taps<Simd> weight;
+    weight.load(strip.filters + c, channels);
+    for (std::size_t column = begin; column < end; ++column) {
+      Vector sums[3];
+      for (std::size_t row = 0; row < 3; ++row) {
+        const Vector* const w = weight.tap + 3 * row;
+        const float* const from = rows[row] + column * stride * channels + c;
+        sums[row] = w[0] * Simd::load(from);
+        sums[row] = Simd::add_product(sums[row], w[1], Simd::load(from + channels));
+        sums[row] = Simd::add_product(sums[row], w[2], Simd::load(from + 2 * channels));
+      }
+      Simd::store(out + column * channels + c, sums[0] + sums[1] + sums[2]);
+    }
+  });
+}
+
+template <class Simd>
+void filter_row(const Strip& strip, const float* const* rows, float* out) {
+  strip.stride == 1 ? filter<Simd, 1>(strip, rows, out) : filter<Simd, 2>(strip, rows, out);
+}
+
+template <class Simd, std::size_t stride>
+void spread(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
+            float* by_filter) {
+  using Vector = typename Simd::Vector;
+  const std::size_t channels = strip.channels;
+  each_tile<Simd>(strip.width + 3 - stride, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const auto gradient_at = [=](std::size_t column) { return Simd::load(gradient + column * channels + c); };
+    Taps<Simd> weight, sums;
+    weight.load(strip.filters + c, channels);
+    Vector before = gradient_at(begin), last = gradient_at(begin + 1);
+    for (std::size_t column = begin; column < end; ++column) {
+      const Vector here = gradient_at(column + 2);
+      for (std::size_t row = 0; row < 3; ++row) {
+        const Vector* const w = weight.tap + 3 * row;
+        float* const to = by_row[row] + column * stride * channels + c;
+        const Vector sum = Simd::add_product(Simd::load(to), here, w[0]);
+        if constexpr (stride == 1) {
+          Simd::store(to, Simd::add_product(Simd::add_product(sum, last, w[1]), before, w[2]));
+        } else {
+          Simd::store(to, Simd::add_product(sum, last, w[2]));
+          Simd::store(to + channels, Simd::add_product(Simd::load(to + channels), here, w[1]));
+        }
+      }
+      before = last;
+      last = here;
+    }
+    sums.load(by_filter + c, channels);
+    for (std::size_t column = begin; column < end; ++column) {
+      const Vector here = gradient_at(column + 2);
+      const std::size_t at = column * stride * channels + c;
+      for (std::size_t tap = 0; tap < taps; ++tap)
+        sums.tap[tap] = Simd::add_product(sums.tap[tap], here, Simd::load(rows[tap / 3] + at + tap % 3 * channels));
+    }
+    sums.store(by_filter + c, channels);
+  });
+}
+
+template <class Simd>
+void spread_row(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
+                float* by_filter) {
+  strip.stride == 1 ? spread<Simd, 1>(strip, rows, gradient, by_row, by_filter)
+                    : spread<Simd, 2>(strip, rows, gradient, by_row, by_filter);
+}
+
+template <class Simd>
+constexpr Layers layers{add_moments<Simd>, clamp<Simd>,      add_passed<Simd>, descend<Simd>,
+                        copy<Simd>,        filter_row<Simd>, spread_row<Simd>};
+
+}  // namespace
+
+}  // namespace facetools
