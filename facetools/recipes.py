@@ -54,8 +54,9 @@ class Recipe:
     would leave too few places, else 2. `mixup` (Zhang et al. 2018) blends pairs of faces and their labels by a share
     drawn from Beta(mixup, mixup); 0 blends none. `averaging` is the decay by step of a moving average of the network,
     which then is what is validated and kept; 0 keeps the network itself. `distillation` is the share of the truth that
-    the scores of that average take by the end of training, from none at half of it on: labels are noisy, and the
-    average is not led by one of them (after Kim et al. 2021, whose teacher is the network of the epoch before).
+    the scores of a teacher take: labels are noisy, and a network is not led by one of them (Hinton, Vinyals and Dean
+    2015). Where there is no other teacher it is that average, whose share rises to this by the end of training, from
+    none at half of it on (after Kim et al. 2021, who take the network of the epoch before).
     `flip_average` scores a face by the mean logits of it and its mirror image. `growth` is the share of the image size
     with which training begins: most of what is to be learned is learned sooner from smaller images (progressive
     learning: Tan and Le 2021).
@@ -94,11 +95,11 @@ class Recipe:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("dropout", "averaging", "distillation"):
+        for name in ("dropout", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and under 1")
-        if self.distillation and not self.averaging:
-            raise ValueError("distillation needs the moving average of the network (averaging), which teaches")
+        if not 0 <= self.distillation <= 1:
+            raise ValueError(f"distillation is {self.distillation}; it must be at least 0 and at most 1")
         if self.first_stride not in (None, 1, 2):
             raise ValueError(f"the first stride is {self.first_stride}; it must be 1 or 2")
         if not 0 < self.growth <= 1:

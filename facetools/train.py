@@ -56,13 +56,25 @@ class DivergedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Examples:
-    """Images by their paths and their truth, uint8 0/1 (n, attributes)."""
+    """Images by their paths and their truth, uint8 0/1 (n, attributes); `taught` what other networks have to say of
+    them, float32 scores (n, attributes)."""
 
     paths: list[str]
     labels: np.ndarray
+    taught: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """Some of them."""
+        taught = None if self.taught is None else self.taught[rows]
+        return Examples([self.paths[row] for row in rows], self.labels[rows], taught)
+
+    def targets(self, rows: np.ndarray, share: float) -> np.ndarray:
+        """The truth of some, float32 (n, attributes), of which what is taught is that `share`."""
+        labels = self.labels[rows].astype(np.float32)
+        return labels if self.taught is None else labels + np.float32(share) * (self.taught[rows] - labels)
 
 
 @dataclass
@@ -83,8 +95,7 @@ def split(examples: Examples, share: float, seed: int) -> tuple[Examples, Exampl
     order = np.random.default_rng([seed, 0xD1]).permutation(len(examples))
     held_out = np.sort(order[: round(share * len(examples))])
     rest = np.setdiff1d(np.arange(len(examples)), held_out)
-    taken = [Examples([examples.paths[row] for row in rows], examples.labels[rows]) for rows in (rest, held_out)]
-    return taken[0], taken[1]
+    return examples.take(rest), examples.take(held_out)
 
 
 def train(
@@ -118,7 +129,16 @@ def train(
     The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
     the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
     """
-    settings = {"recipe": recipe.plain(), "attributes": list(attributes), "seed": seed, "images": len(training)}
+    taught = training.taught is not None
+    if recipe.distillation and not (taught or recipe.averaging):
+        raise ValueError("distillation needs a teacher: scores of other networks, or the moving average (averaging)")
+    settings = {
+        "recipe": recipe.plain(),
+        "attributes": list(attributes),
+        "seed": seed,
+        "images": len(training),
+        "taught": taught,
+    }
     about = {"settings": settings, "made_by": made_by or {}}
     last, best = run / "last.pt", run / "best.pt"
     learner = _Learner(recipe, attributes, device, seed, group, sync, about, last if resume and last.exists() else None)
@@ -225,7 +245,9 @@ class _Learner:
                 parameters["lr"] = recipe.rate * optimization.rate_factor(recipe.schedule, done)
             # Batch normalisation has no variance of one.
             if len(rows) >= 2 * here.world and (len(kept) > 1 or here.world > 1):
-                self._learn(network, rows, kept, images_of_step, examples.labels[kept], step, done)
+                targets = examples.targets(kept, recipe.distillation)
+                own_part = 0.0 if examples.taught is not None else recipe.distillation * (2 * done - 1)
+                self._learn(network, rows, kept, images_of_step, targets, step, own_part)
             progress.step += 1
             yield len(rows)
         self.gather()
@@ -238,19 +260,20 @@ class _Learner:
         rows: np.ndarray,
         kept: np.ndarray,
         images: np.ndarray,
-        labels: np.ndarray,
+        targets: np.ndarray,
         step: int,
-        done: float,
+        own_part: float,
     ) -> None:
-        """One step, after the share `done` of all, on the `images` and `labels` of those of the `rows` of a batch that
-        are this process's and could be decoded, the `kept`."""
+        """One step on the `images` and `targets` of those of the `rows` of a batch that are this process's and could be
+        decoded, the `kept`; the scores of the average are `own_part` of the truth."""
         recipe, progress, here = self._recipe, self.progress, self._group.place
         torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
-        pixels, truth = _inputs(images, labels, places, len(rows), recipe, self._device, rng)
+        pixels, truth = _inputs(images, targets, places, len(rows), recipe, self._device, rng)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            truth = self._taught(pixels, truth, done)
+            if own_part > 0:
+                truth = self._taught(pixels, truth, own_part)
             logits = network(pixels)
         # Gradients are averaged over processes, each of which has its part of the batch's mean.
         part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
@@ -264,10 +287,9 @@ class _Learner:
         progress.images += len(kept)
 
     @torch.no_grad()
-    def _taught(self, pixels: Tensor, truth: Tensor, done: float) -> Tensor:
-        """`truth` (n, a), of which the average's scores are a part once half of all steps is `done`."""
-        part = self._recipe.distillation * (2 * done - 1)
-        return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part) if part > 0 else truth
+    def _taught(self, pixels: Tensor, truth: Tensor, part: float) -> Tensor:
+        """`truth` (n, a), of which the average's scores are a part."""
+        return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part)
 
     def gather(self) -> None:
         """Adds up the losses of all processes."""
@@ -339,7 +361,7 @@ def _network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     # A setting that came after the run had its default in it.
-    flat_before, flat_now = _flat(Recipe().plain()) | _flat(before), _flat(now)
+    flat_before, flat_now = {"taught": False} | _flat(Recipe().plain()) | _flat(before), _flat(now)
     for name in flat_now:
         if flat_before.get(name) != flat_now[name]:
             raise CheckpointError(
@@ -381,7 +403,7 @@ def _parallel(model: AttributeNet, here: Place, device: torch.device) -> Module:
 
 def _inputs(
     images_of_step: np.ndarray,
-    labels_of_step: np.ndarray,
+    targets: np.ndarray,
     places: np.ndarray,
     batch: int,
     recipe: Recipe,
@@ -391,17 +413,17 @@ def _inputs(
     """What the network sees of the images that have `places` in a batch of so many: what is random is drawn for all of
     the batch, so that it does not depend on who computes which part of it."""
     if not len(places):  # none could be decoded, but the other processes wait
-        labels = torch.zeros(2, labels_of_step.shape[1], device=device)
-        return torch.zeros(2, 3, *images_of_step.shape[1:3], device=device), labels
+        nothing = torch.zeros(2, 3, *images_of_step.shape[1:3], device=device)
+        return nothing, torch.zeros(2, targets.shape[1], device=device)
     pixels = on_device(images_of_step, device)
-    labels = torch.from_numpy(labels_of_step).to(device, torch.float32)
+    truth = torch.from_numpy(targets).to(device)
     if recipe.augmentation != NO_AUGMENTATION:
         draws = augment.draw(batch, recipe.augmentation, rng).take(places)
         pixels = augment.recolor(augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:])), draws)
     pixels = pixels.to(torch.float32)
     if recipe.mixup:
-        pixels, labels = augment.mixup(pixels, labels, recipe.mixup, rng)
-    return pixels, labels
+        pixels, truth = augment.mixup(pixels, truth, recipe.mixup, rng)
+    return pixels, truth
 
 
 def _measures(

@@ -139,6 +139,32 @@ def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Exampl
             torch.testing.assert_close(value, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
 
 
+def test_what_is_taught_is_its_share_of_the_truth(
+    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = np.random.default_rng(0).random((40, 2), np.float32)
+    truths: list[torch.Tensor] = []
+    inputs = training._inputs
+    monkeypatch.setattr(training, "_inputs", lambda *a: truths.append(inputs(*a)[1]) or inputs(*a))
+    recipe = replace(RECIPE, averaging=0.9, distillation=0.75, epochs=1)
+    train(recipe, ("left", "right"), replace(faces, taught=taught), faces, tmp_path, device=CPU)
+    order = np.concatenate(training._plan(40, 16, 0, 0))
+    np.testing.assert_allclose(torch.cat(truths), (0.25 * faces.labels + 0.75 * taught)[order], atol=1e-6)
+    some, rest = split(replace(faces, taught=taught), 0.25, 0)
+    for part in (some, rest):
+        rows = [faces.paths.index(path) for path in part.paths]
+        assert part.taught is not None
+        np.testing.assert_array_equal(part.taught, taught[rows])
+    with pytest.raises(CheckpointError, match="taught True, not False"):
+        train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU, resume=True)
+
+
+def test_distillation_needs_a_teacher(faces: Examples, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="distillation needs a teacher"):
+        train(replace(RECIPE, distillation=0.5), ("left", "right"), faces, faces, tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_average_teaches_from_half_of_training_on(
     faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""The truth of images, from whatever file a user has it in, matched by file name."""
+"""What is known of images: their truth, from whatever file a user has it in, and what networks say of them; matched by
+file name."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ import numpy as np
 from facetools.attributes import parse
 from facetools.celeba import CelebA, file_name
 from facetools.table import Attributes, TableError, read
+
+#: How near scores come to 0 and 1 whose logits are averaged.
+CERTAIN = 1e-6
 
 
 class Truth:
@@ -51,3 +55,22 @@ class Truth:
         rows = np.array([self._row_of[file_name(path)] for path in paths], int)
         chosen = self.names if names is None else parse(",".join(names), self.names)
         return Attributes(chosen, Attributes(self.names, self._values).select(chosen)[rows])
+
+
+def taught(sources: list[str], paths: list[str], names: tuple[str, ...]) -> np.ndarray:
+    """What the face tables `sources` have to say of `paths` together: the scores of their mean logits, float32
+    (n, len(names)). A TableError names the first image or attribute that one of them says nothing of."""
+    logits = np.zeros((len(paths), len(names)))
+    for source in sources:
+        listed, _ = read(source)
+        if listed.scores is None or listed.paths is None:
+            raise TableError(f"{source}: no scores with paths")
+        row_of = {file_name(listed.path(row)): row for row in range(len(listed))}
+        for missing in (path for path in paths if file_name(path) not in row_of):
+            raise TableError(f"{source}: no scores of {missing}")
+        for missing in (name for name in names if name not in listed.scores.names):
+            raise TableError(f"{source}: no scores of attribute {missing}")
+        rows = [row_of[file_name(path)] for path in paths]
+        scores = listed.scores.select(names)[rows].astype(np.float64).clip(CERTAIN, 1 - CERTAIN)
+        logits += np.log(scores / (1 - scores)) / len(sources)
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)

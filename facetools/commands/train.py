@@ -104,7 +104,17 @@ def fa_train(
     ] = None,
     distillation: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Share of the truth that the scores of the average take by the end."),
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the truth that the scores of a teacher take: of --teacher, or of the average by the end.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Scores of the images, as of fa-predict, that are learned; of several, their mean logits.",
+        ),
     ] = None,
     flip_average: Annotated[
         bool | None,
@@ -149,11 +159,13 @@ def fa_train(
       fa-train celeba/ -o run --recipe modern --weights none --image-size 80x64
       fa-train faces.zip --labels list_attr.csv --attributes Smiling,Eyeglasses -o run
       fa-train celeba/ -o run --resume | jq .valid_accuracy
+      fa-train celeba/ -o student --recipe modern --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
     # Threads of torch that wait for work would keep those of the core from theirs; they read this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from facetools import table
+    from facetools.commands.labels import taught
     from facetools.distributed import joined, place
     from facetools.model import choose_device, use_threads
     from facetools.train import Interrupted, train
@@ -201,6 +213,10 @@ def fa_train(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if teacher and not settings.distillation:
+        raise typer.BadParameter("--teacher needs --distillation, the share of the truth that its scores take")
+    if settings.distillation and not (teacher or settings.averaging):
+        raise typer.BadParameter("--distillation needs a teacher: --teacher, or the moving average of --averaging")
     run, here = Path(output), place()
     job.follows = not here.first
     asked: list[int] = []
@@ -222,6 +238,8 @@ def fa_train(
         use_threads(job.jobs)
         device = choose_device(job.device, here.local_rank)
         names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
+        if teacher:
+            training = replace(training, taught=taught(teacher, training.paths, names))
         counts = f"{len(training):,} images to train on, {len(validation):,} to validate on"
         job.say(f"{counts}, {len(names)} attributes, {device}{f', {here.world} processes' if here.world > 1 else ''}")
         with job.progress("images", settings.epochs * len(training)) as advance:
