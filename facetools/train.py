@@ -112,6 +112,7 @@ def train(
     resume: bool = False,
     made_by: dict[str, Any] | None = None,
     failed: Callable[[str, str], None] = lambda path, reason: None,
+    on_resume: Callable[[int], None] = lambda images: None,
     on_step: Callable[[int], None] = lambda images: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -121,10 +122,10 @@ def train(
     """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
     `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
 
-    `failed` is told once each image that cannot be had, `on_step` the images of each step, `on_epoch` each record. When
-    `interrupted` says so, the step is finished, `last.pt` written and Interrupted raised. A loss that is no number
-    raises DivergedError and leaves the last checkpoints as they are. `resume` continues from `last.pt` if there is one.
-    Decoded images are kept in the `cache` of cache.Pixels.
+    `failed` is told once each image that cannot be had, `on_resume` how many images were seen before, `on_step` the
+    images of each step, `on_epoch` each record. When `interrupted` says so, the step is finished, `last.pt` written and
+    Interrupted raised. A loss that is no number raises DivergedError and leaves the last checkpoints as they are.
+    `resume` continues from `last.pt` if there is one. Decoded images are kept in the `cache` of cache.Pixels.
 
     The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
     the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
@@ -149,6 +150,7 @@ def train(
     if recipe.epochs == 0:
         learner.save(last)
         learner.save_best(best, *[np.zeros((0, len(attributes)))] * 2)
+    on_resume(progress.epoch * len(training) + progress.images)
     while progress.epoch < recipe.epochs:
         if size != recipe.size_at(progress.epoch):
             size = recipe.size_at(progress.epoch)

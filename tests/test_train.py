@@ -103,7 +103,11 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(
     recipe = replace(RECIPE, mixup=0.2, **settings)
     train(recipe, ("left", "right"), faces, faces, whole, device=CPU, seed=3)
     train_until(stop_after, recipe, faces, broken, seed=3)
-    train(recipe, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True)
+    seen: list[int] = []
+    told = {"on_resume": seen.append, "on_step": seen.append}
+    train(recipe, ("left", "right"), faces, faces, broken, device=CPU, seed=3, resume=True, **told)
+    assert sum(seen) == 80
+    assert seen[0] == [0, 16, 32, 40, 56][stop_after]
     assert_same_run(whole, broken)
     last, best = weights(whole / "last.pt"), weights(whole / "best.pt")
     assert all(torch.equal(last[name], best[name]) for name in last) == (not recipe.averaging)

@@ -152,33 +152,26 @@ class Job:
             self.say(f"{self._done}; version {__version__}, {seconds:.1f} s, peak memory {memory.peak() / 1e6:.0f} MB")
 
     @contextmanager
-    def progress(self, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def progress(self, unit: str, total: int | None = None) -> Iterator[Count]:
         """Shows progress while the block runs, told by calls with the number of units done since the last."""
-        done = 0
-        with self._shown(unit, total) as show:
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                show(done)
-
-            yield advance
+        with self._shown(unit, total) as progress:
+            yield Count(progress)
 
     @contextmanager
     def stage(self, what: str) -> Iterator[Callable[[float], None]]:
         """Shows how far the one thing is that the block does, told by calls with the share done, 0 to 1."""
-        with self._shown(what, None, share=True) as show:
-            yield show
+        with self._shown(what, None, share=True) as progress:
+            yield progress.show
 
     @contextmanager
-    def _shown(self, unit: str, total: int | None, share: bool = False) -> Iterator[Callable[[float], None]]:
+    def _shown(self, unit: str, total: int | None, share: bool = False) -> Iterator[_Progress]:
         if self.quiet or self.follows:
-            yield lambda done: None
+            yield _Progress(self, unit, total, share)
             return
         around = self._progress
         self._progress = (_Bar if sys.stderr.isatty() else _Lines)(self, unit, total, share)
         try:
-            yield self._progress.show
+            yield self._progress
         finally:
             self._progress.close()
             self._progress = around
@@ -191,13 +184,33 @@ class Job:
             print(line, file=sys.stderr, flush=True)
 
 
+class Count:
+    """Counts what is done, and has it shown."""
+
+    def __init__(self, progress: _Progress) -> None:
+        self._progress, self._done = progress, 0
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        self._progress.show(self._done)
+
+    def begin_at(self, done: int) -> None:
+        """So much was done before, at another time."""
+        self._done = done
+        self._progress.begin_at(done)
+
+
 class _Progress:
-    """How far something is: a number of units, of a total where that is known, or (`share`) a share of 1."""
+    """How far something is: a number of units, of a total where that is known, or (`share`) a share of 1. The one that
+    is neither a bar nor lines shows nothing."""
 
     def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
         self._job, self._unit, self._share = job, unit, share
         self._total = 1 if share else total
-        self._started = time.monotonic()
+        self._started, self._before = time.monotonic(), 0.0
+
+    def begin_at(self, done: float) -> None:
+        self._started, self._before = time.monotonic(), done
 
     def show(self, done: float) -> None: ...
 
@@ -207,7 +220,7 @@ class _Progress:
         if self._share:
             return f"{done:.0%}"
         of = "" if self._total is None else f" of {self._total:,}"
-        rate = done / max(time.monotonic() - self._started, 1e-9)
+        rate = (done - self._before) / max(time.monotonic() - self._started, 1e-9)
         return f"{done:,.0f}{of}, {rate:,.0f}/s"
 
 
@@ -226,8 +239,8 @@ class _Lines(_Progress):
             return
         self._said = now
         left = ""
-        if self._total and done:
-            seconds = round((self._total - done) * (now - self._started) / done)
+        if self._total and done > self._before:
+            seconds = round((self._total - done) * (now - self._started) / (done - self._before))
             left = f", {seconds // 60}:{seconds % 60:02d} left"
         self._job.say(f"{self._unit}: {self._told(done)}{left}")
 
@@ -249,6 +262,10 @@ class _Bar(_Progress):
         )
         self._task = self._bars.add_task(unit, total=self._total, told=self._told(0))
         self._bars.start()
+
+    def begin_at(self, done: float) -> None:
+        super().begin_at(done)
+        self._bars.reset(self._task, completed=int(done), told=self._told(done))
 
     def show(self, done: float) -> None:
         self._bars.update(self._task, completed=done, told=self._told(done))

@@ -257,6 +257,7 @@ def fa_train(
                     resume=resume,
                     made_by=made_by(job, sources),
                     failed=job.failed,
+                    on_resume=advance.begin_at,
                     on_step=advance,
                     on_epoch=show,
                     interrupted=lambda: bool(asked),
