@@ -307,7 +307,7 @@ def test_bad_tables_get_one_clear_sentence(text: bytes, told: bytes, run: Run) -
         (("train", "x", "-o", "y", "--image-size", "big"), b"is not a size in pixels"),
         (("train", "x", "-o", "y", "--dropout", "2"), b"dropout is 2"),
         (("train", "x", "-o", "y", "--distillation", "0.5"), b"--distillation needs a teacher"),
-        (("train", "x", "-o", "y", "--teacher", "z", "--recipe", "modern"), b"--teacher needs --distillation"),
+        (("train", "x", "-o", "y", "--teacher", "z"), b"--teacher needs --distillation"),
         (("augment", "x", "-o", "y", "--zoom", "1.5"), b"zoom"),
         (("predict",), b"SOURCE"),
         (("predict", "x", "--model"), b"--model"),
