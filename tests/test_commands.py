@@ -431,6 +431,20 @@ def test_ctrl_c_stops_the_core_at_work_and_long_work_is_foretold(tmp_path: Path)
     assert not (tmp_path / "out.npy").exists()
 
 
+def test_the_time_that_is_left_is_not_that_of_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facetools.commands.common import Job
+
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Job("fa-train").progress("images", 1000) as advance:
+        advance.begin_at(800)
+        now[0] += 20
+        advance(40)
+    assert capsys.readouterr().err == "fa-train: images: 840 of 1,000, 2/s, 1:20 left\n"
+
+
 def test_progress_is_a_bar_on_a_terminal_and_never_on_stdout(drawn: Drawn, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     line = command("predict", drawn.folder, "--model", drawn.model)
