@@ -67,10 +67,10 @@ class Reader {
 
   // Up to row `below`, or to the end.
   void read(std::ptrdiff_t below, Window& window) {
-    const auto& [maps, by, strip, row, filtered] = layer_;
+    const Maps& maps = layer_.maps;
     for (; next_ < std::min(below, static_cast<std::ptrdiff_t>(maps.height)); ++next_) {
-      const float* const from = map_ + static_cast<std::size_t>(next_) * row;
-      layers().clamp(by.affine(), from, maps.width, maps.channels, false, window.row(next_));
+      const float* const from = map_ + static_cast<std::size_t>(next_) * layer_.row;
+      layers().clamp(layer_.by.affine(), from, maps.width, maps.channels, false, window.row(next_));
     }
   }
 
