@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml $(CORE)
 
 RUN := demo/run/best.pt
 DRAWN := demo/drawn
-TRAINING := --backbone resnet18 --weights none --image-size 64 --epochs 10 --loss bce --optimizer adamw \
+TRAINING := --recipe paper --backbone resnet18 --weights none --image-size 64 --epochs 10 --loss bce --optimizer adamw \
 	--learning-rate 0.002 --schedule onecycle --attributes celeba40 --rotation 3 --shift 0.03 --shear 0 --zoom 0.03
 COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
 

@@ -54,6 +54,8 @@ class Drawn:
 
 #: A training that takes seconds.
 TINY = (
+    "--recipe",
+    "paper",
     "--weights",
     "none",
     "--image-size",

@@ -505,7 +505,7 @@ def test_launchers_run_from_a_checkout_and_ask_for_make(tmp_path: Path) -> None:
 
 def test_real_faces_train_predict_cluster_report(celeba: Path, run: Run, tmp_path: Path) -> None:
     model = tmp_path / "run"
-    settings = ("--weights", "none", "--image-size", "32", "--loss", "bce", "--optimizer", "adamw", "--batch", "64")
+    settings = ("--recipe", "paper", "--weights", "none", "--image-size", "32", "--loss", "bce", "--optimizer", "adamw")
     done = run("train", celeba, "-o", model, *settings, "--epochs", "1", "--no-augment", "--head", "64")
     assert rows(done.stdout)[0]["valid_accuracy"] > 0.7
     arguments = (celeba, "--partition", "test", "--labels", celeba, "--model", model / "best.pt")

@@ -20,7 +20,7 @@ from facetools import train as training
 from facetools.checkpoint import CheckpointError
 from facetools.losses import LOSSES
 from facetools.model import load_checkpoint
-from facetools.recipes import Augmentation, Recipe
+from facetools.recipes import MODERN, Augmentation, Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
 
 from .conftest import TINY, Drawn, Run, command
@@ -289,6 +289,14 @@ def test_split_is_a_partition() -> None:
     assert len(held_out) == 10
     assert sorted(rest.paths + held_out.paths, key=int) == examples.paths
     assert (held_out.labels[:, 0] // 2 == [int(path) for path in held_out.paths]).all()
+
+
+def test_what_is_not_given_is_of_the_recipe_modern(drawn: Drawn, tmp_path: Path, run: Run) -> None:
+    given = ("--weights", "none", "--image-size", "32x24", "--shift", "0.1", "--epochs", "0")
+    run("train", drawn.folder, "-o", tmp_path / "run", *given)
+    augmentation = replace(MODERN.augmentation, shift=0.1)
+    recipe = replace(MODERN, weights="none", image_size=(32, 24), augmentation=augmentation, epochs=0)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.plain()
 
 
 def test_epochs_0_writes_the_untrained_checkpoint(drawn: Drawn, tmp_path: Path, run: Run) -> None:

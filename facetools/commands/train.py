@@ -40,7 +40,7 @@ def fa_train(
     attributes: AttributesOption = "paper37",
     recipe: Annotated[
         Literal["paper", "modern"], typer.Option(help="Where the settings that are not given come from.")
-    ] = "paper",
+    ] = "modern",
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
     ] = None,
@@ -156,10 +156,11 @@ def fa_train(
     \f
     Examples:
       fa-train celeba/ -o run
-      fa-train celeba/ -o run --recipe modern --weights none --image-size 80x64
+      fa-train celeba/ -o run --weights none --image-size 96x80
+      fa-train celeba/ -o run --recipe paper
       fa-train faces.zip --labels list_attr.csv --attributes Smiling,Eyeglasses -o run
       fa-train celeba/ -o run --resume | jq .valid_accuracy
-      fa-train celeba/ -o student --recipe modern --distillation 0.7 --teacher one.npy --teacher other.npy
+      fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
     # Threads of torch that wait for work would keep those of the core from theirs; they read this when torch is loaded.
