@@ -3,7 +3,7 @@
     python benchmarks/recipes.py celeba8k OUT --epochs 14 --weights none --image-size 96x80
 
 trains every recipe with every seed in OUT/RECIPE-SEED (a run that was broken off goes on), keeps the epoch that is best
-in validation, sees the test faces once, prints the table and stores results/recipes.json. Other options are fa-train's.
+in validation, sees the test faces once, prints the table and stores it in --results. Other options are fa-train's.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipes", default="paper,modern")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--results", type=Path, default=HERE / "results/recipes.json")
     asked, options = parser.parse_known_args()
     results: dict[str, list[dict[str, float]]] = {}
     for seed in map(int, asked.seeds.split(",")):
@@ -84,7 +85,7 @@ def main() -> None:
             print(f"{recipe}, seed {seed}: {results[recipe][-1]}", file=sys.stderr)
     print(*rows(results), sep="\n")
     content = {"machine": machine(), "options": options, "results": results}
-    (HERE / "results/recipes.json").write_text(json.dumps(content, indent=1) + "\n")
+    asked.results.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
