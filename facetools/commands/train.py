@@ -217,7 +217,9 @@ def fa_train(
     if teacher and not settings.distillation:
         raise typer.BadParameter("--teacher needs --distillation, the share of the truth that its scores take")
     if settings.distillation and not (teacher or settings.averaging):
-        raise typer.BadParameter("--distillation needs a teacher: --teacher, or the moving average of --averaging")
+        raise typer.BadParameter(
+            f"--distillation {settings.distillation:g} needs a teacher: --teacher, or the moving average of --averaging"
+        )
     run, here = Path(output), place()
     job.follows = not here.first
     asked: list[int] = []
