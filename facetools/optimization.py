@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from facetools.model import AttributeNet
@@ -46,6 +48,21 @@ def average(model: AttributeNet, decay: float) -> AveragedModel | None:
             torch._foreach_copy_(averaged, current)
 
     return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
+
+
+@torch.no_grad()
+def take_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Has `model` normalise, in use, by the mean statistics of these batches of pixels, float (n, 3, height, width):
+    precise batch normalisation (Wu and Johnson 2021), which an average of networks needs, as the statistics of none of
+    them are its own (Izmailov et al. 2018)."""
+    norms = [module for module in model.eval().modules() if isinstance(module, _BatchNorm)]
+    usual = [norm.momentum for norm in norms]
+    for number, pixels in enumerate(batches, 1):
+        for norm in norms:
+            norm.train().momentum = 1 / number
+        model(pixels)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.eval().momentum = momentum
 
 
 def rate_factor(schedule: str, done: float) -> float:

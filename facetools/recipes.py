@@ -53,10 +53,11 @@ class Recipe:
     `first_stride` of the backbone's first convolution; None takes 1 for images with a side under SMALL, of which 2
     would leave too few places, else 2. `mixup` (Zhang et al. 2018) blends pairs of faces and their labels by a share
     drawn from Beta(mixup, mixup); 0 blends none. `averaging` is the decay by step of a moving average of the network,
-    which then is what is validated and kept; 0 keeps the network itself. `distillation` is the share of the truth that
-    the scores of a teacher take: labels are noisy, and a network is not led by one of them (Hinton, Vinyals and Dean
-    2015). Where there is no other teacher it is that average, whose share rises to this by the end of training, from
-    none at half of it on (after Kim et al. 2021, who take the network of the epoch before).
+    which then is what is validated and kept, with the batch statistics that it has itself on images as they are
+    (optimization.take_statistics); 0 keeps the network itself. `distillation` is the share of the truth that the scores
+    of a teacher take: labels are noisy, and a network is not led by one of them (Hinton, Vinyals and Dean 2015). Where
+    there is no other teacher it is that average, whose share rises to this by the end of training, from none at half of
+    it on (after Kim et al. 2021, who take the network of the epoch before).
     `flip_average` scores a face by the mean logits of it and its mirror image. `growth` is the share of the image size
     with which training begins: most of what is to be learned is learned sooner from smaller images (progressive
     learning: Tan and Le 2021).

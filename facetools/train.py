@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -43,6 +44,9 @@ from facetools.recipes import NO_AUGMENTATION, Recipe
 from facetools.synced import synced
 
 ALONE = Group(Place(), None)
+
+#: Batches of which an average takes its statistics.
+SETTLING = 20
 
 T = TypeVar("T")
 
@@ -167,10 +171,11 @@ def train(
                 learner.gather()
                 learner.save(last)
                 raise Interrupted
-        truth, predicted = learner.predicted(validation, validation_pixels)
-        record, is_best = learner.finish_epoch(truth, predicted)
-        if is_best:
-            learner.save_best(best, truth, predicted)
+        with learner.settled(training, training_pixels):
+            truth, predicted = learner.predicted(validation, validation_pixels)
+            record, is_best = learner.finish_epoch(truth, predicted)
+            if is_best:
+                learner.save_best(best, truth, predicted)
         if group.place.first:
             rows = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
             files.write(run / "history.jsonl", rows)
@@ -233,22 +238,20 @@ class _Learner:
 
     def steps(self, examples: Examples, pixels_of: Pixels) -> Iterator[int]:
         """Learns what is left of the epoch; gives the number of images after each step."""
-        recipe, progress, here = self._recipe, self.progress, self._group.place
+        recipe, progress = self._recipe, self.progress
         self._started, self._seen_before = time.perf_counter(), progress.images
         frozen = progress.epoch < recipe.freeze_epochs
         self._model.train()
         self._model.backbone.requires_grad_(not frozen).train(not frozen)
-        network = _parallel(self._model, here, self._device)
+        network = _parallel(self._model, self._group.place, self._device)
         plan = _plan(len(examples), recipe.batch, self._seed, progress.epoch)
         steps, rest = len(plan), plan[progress.step :]
-        own = (pixels_of.batch(rows[_share(len(rows), here)]) for rows in rest)
-        for rows, (kept, images_of_step) in zip(rest, _ahead(own), strict=True):
+        for rows, (kept, images_of_step) in zip(rest, self._own(rest, pixels_of), strict=True):
             step = progress.epoch * steps + progress.step
             done = step / (steps * recipe.epochs)
             for parameters in self._optimizer.param_groups:
                 parameters["lr"] = recipe.rate * optimization.rate_factor(recipe.schedule, done)
-            # Batch normalisation has no variance of one.
-            if len(rows) >= 2 * here.world and (len(kept) > 1 or here.world > 1):
+            if self._vary(rows, kept):
                 targets = examples.targets(kept, recipe.distillation)
                 own_part = 0.0 if examples.taught is not None else recipe.distillation * (2 * done - 1)
                 self._learn(network, rows, kept, images_of_step, targets, step, own_part)
@@ -257,6 +260,15 @@ class _Learner:
         self.gather()
         if not progress.images:
             raise ValueError("none of the images to train on could be read")
+
+    def _own(self, plan: list[np.ndarray], pixels_of: Pixels) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each batch, the rows that are this process's and could be decoded, and their images."""
+        return _ahead(pixels_of.batch(rows[_share(len(rows), self._group.place)]) for rows in plan)
+
+    def _vary(self, rows: np.ndarray, kept: np.ndarray) -> bool:
+        """Whether there is a variance, which batch normalisation needs: there is none of one."""
+        world = self._group.place.world
+        return len(rows) >= 2 * world and (len(kept) > 1 or world > 1)
 
     def _learn(
         self,
@@ -300,9 +312,32 @@ class _Learner:
         self.progress.loss_sum = self._group.total(self.progress.loss_sum + self._losses.flush())
         self.progress.images = int(self._group.total(self.progress.images))
 
+    @contextmanager
+    def settled(self, examples: Examples, pixels_of: Pixels) -> Iterator[None]:
+        """Meanwhile the average normalises by its own statistics on some of the `examples` as they are: what it has in
+        training are averages of another network's, on augmented images."""
+        self._seconds = time.perf_counter() - self._started
+        if self._average is None or self.progress.epoch < self._recipe.freeze_epochs:
+            yield
+            return
+        before = [buffer.clone() for buffer in self._judged.buffers()]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            optimization.take_statistics(self._judged, self._as_they_are(examples, pixels_of))
+        yield
+        for buffer, value in zip(self._judged.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _as_they_are(self, examples: Examples, pixels_of: Pixels) -> Iterator[Tensor]:
+        """This process's part of the first batches of the epoch, not augmented."""
+        plan = _plan(len(examples), self._recipe.batch, self._seed, self.progress.epoch)[:SETTLING]
+        for rows, (kept, images) in zip(plan, self._own(plan, pixels_of), strict=True):
+            if self._vary(rows, kept):
+                # Where none could be decoded the other processes wait.
+                shown = images if len(kept) else np.zeros((2, *images.shape[1:]), np.uint8)
+                yield to_pixels(shown, self._device)
+
     def predicted(self, examples: Examples, pixels_of: Pixels) -> tuple[np.ndarray, np.ndarray]:
         """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
-        self._seconds = time.perf_counter() - self._started
         self._judged.eval()
         batch = self._recipe.batch
         kept: list[np.ndarray] = []

@@ -20,6 +20,7 @@ from facetools import train as training
 from facetools.checkpoint import CheckpointError
 from facetools.losses import LOSSES
 from facetools.model import load_checkpoint
+from facetools.optimization import take_statistics
 from facetools.recipes import MODERN, Augmentation, Recipe
 from facetools.train import DivergedError, Examples, Interrupted, split, train
 
@@ -136,11 +137,49 @@ def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Exampl
             )
     first, second = (weights(tmp_path / step / "last.pt") for step in ("1", "2"))
     train(recipe, ("left", "right"), faces, faces, tmp_path / "2", device=CPU, resume=True)
-    kept = weights(tmp_path / "2" / "best.pt")
+    kept, _ = load_checkpoint(tmp_path / "2" / "best.pt")
     # The average of the first step is the network itself; at the second, 2 / 11 of the old and 9 / 11 of the new.
-    for name, value in kept.items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
+    for name, value in kept.named_parameters():
+        torch.testing.assert_close(value.data, first[name].lerp(second[name], 9 / 11), atol=1e-6, rtol=1e-4)
+
+
+def test_the_average_normalises_by_its_own_statistics_on_images_as_they_are(
+    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SETTLING", 2)
+    recipe = replace(RECIPE, averaging=0.5, epochs=1, augmentation=Augmentation(rotation=180))
+    train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU)
+    kept, _ = load_checkpoint(tmp_path / "best.pt")
+    again, _ = load_checkpoint(tmp_path / "best.pt")
+    with images.Reader() as reader:
+        pixels = np.stack([images.load(reader, path, (32, 32)) for path in faces.paths])
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    take_statistics(again, [tensor[rows] for rows in training._plan(40, 16, 0, 0)[:2]])
+    found, expected = dict(kept.named_buffers()), dict(again.named_buffers())
+    statistics = [name for name in found if name.endswith(("running_mean", "running_var"))]
+    assert len(statistics) == 2 * 53
+    for name in statistics:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_the_average_keeps_the_statistics_of_a_backbone_that_is_not_trained(faces: Examples, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, averaging=0.5, epochs=1, freeze_epochs=1)
+    train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU)
+    means = {name: value for name, value in weights(tmp_path / "best.pt").items() if name.endswith("running_mean")}
+    assert [name for name, value in means.items() if value.any()] == ["head.2.running_mean"]
+
+
+def test_statistics_are_the_means_over_the_batches() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.Dropout(0.5)).train()
+    norm: Any = network[1]
+    batches = [torch.rand(count, 3, 5, 7) for count in (2, 3, 4)]
+    with torch.no_grad():
+        outputs = [network[0](batch).transpose(0, 1).flatten(1) for batch in batches]
+    take_statistics(network, batches)
+    torch.testing.assert_close(norm.running_mean, torch.stack([out.mean(1) for out in outputs]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([out.var(1) for out in outputs]).mean(0))
+    assert norm.momentum == 0.1
+    assert not any(module.training for module in network.modules())
 
 
 def test_what_is_taught_is_its_share_of_the_truth(
