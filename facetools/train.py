@@ -257,6 +257,7 @@ class _Learner:
                 self._learn(network, rows, kept, images_of_step, targets, step, own_part)
             progress.step += 1
             yield len(rows)
+        self._seconds = time.perf_counter() - self._started
         self.gather()
         if not progress.images:
             raise ValueError("none of the images to train on could be read")
@@ -316,7 +317,6 @@ class _Learner:
     def settled(self, examples: Examples, pixels_of: Pixels) -> Iterator[None]:
         """Meanwhile the average normalises by its own statistics on some of the `examples` as they are: what it has in
         training are averages of another network's, on augmented images."""
-        self._seconds = time.perf_counter() - self._started
         if self._average is None or self.progress.epoch < self._recipe.freeze_epochs:
             yield
             return
