@@ -22,6 +22,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from facetools.model import (
     to_pixels,
     use_threads,
 )
-from facetools.predict import Predictor, predictor
+from facetools.predict import Predictor, predictor, scored, settle
 from facetools.recipes import PAPER
 from facetools.synthetic import write_celeba
 
@@ -135,9 +136,10 @@ Work = Callable[[], tuple[int, np.ndarray]]
 def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
     model, paths = _predictor(size), _paths(folder)
 
+    settle(model, paths)
+
     def work() -> tuple[int, np.ndarray]:
-        batches = images.batches(paths, size, BATCH, jobs=THREADS, failed=_failed)
-        found = np.concatenate([model.scores(pixels) for _, pixels in batches])
+        found = np.concatenate([scores for _, scores in scored(model, paths, BATCH, jobs=THREADS, failed=_failed)])
         return len(found), found
 
     return work
@@ -160,9 +162,11 @@ def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
 def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
     model, batches = _predictor(size), len(_paths(folder)) // BATCH
     batch = _some(folder, size)[:BATCH]
+    model.settle(batch)
+    pool = ThreadPoolExecutor(THREADS if model.on_cpu else 1)
 
     def work() -> tuple[int, np.ndarray]:
-        found = [model.scores(batch) for _ in range(batches)]
+        found = list(pool.map(lambda _: model.scores(batch), range(batches)))
         return batches * BATCH, found[0]
 
     return work
@@ -183,7 +187,7 @@ def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
 def _predictor(size: tuple[int, int]) -> Predictor:
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder, "model.pt"), network(size))
-        return predictor(Path(folder, "model.pt"), threads=THREADS)
+        return predictor(Path(folder, "model.pt"))
 
 
 def augment_ours(folder: Path, size: tuple[int, int]) -> Work:

@@ -15,7 +15,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -38,6 +38,7 @@ _BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAEr
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
 MAX_PIXELS = 2**28
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Images that one thread decodes at a time.
@@ -299,20 +300,28 @@ def mapped(paths: Iterable[str], function: Callable[[Reader, int, str], T], *, j
 
     `jobs` threads work ahead by a bounded number of images.
     """
-    with Reader() as reader, ThreadPoolExecutor(jobs) as pool:
+    with Reader() as reader:
 
         def do(chunk: Sequence[tuple[int, str]]) -> list[tuple[str, T]]:
             return [(path, function(reader, number, path)) for number, path in chunk]
 
-        rest = iter(enumerate(paths))
-        ahead: deque[Future[list[tuple[str, T]]]] = deque()
+        with closing(_in_order(enumerate(paths), CHUNK, do, jobs)) as chunks:
+            for chunk in chunks:
+                yield from chunk
+
+
+def _in_order(items: Iterable[S], size: int, do: Callable[[list[S]], T], jobs: int) -> Generator[T]:
+    """What `do` makes of each `size` of the `items`, in their order; `jobs` threads work ahead, but not far."""
+    with ThreadPoolExecutor(jobs) as pool:
+        rest = iter(items)
+        ahead: deque[Future[T]] = deque()
         try:
-            while chunk := list(islice(rest, CHUNK)):
+            while chunk := list(islice(rest, size)):
                 ahead.append(pool.submit(do, chunk))
                 if len(ahead) > 4 * jobs:
-                    yield from ahead.popleft().result()
+                    yield ahead.popleft().result()
             while ahead:
-                yield from ahead.popleft().result()
+                yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -350,12 +359,47 @@ def batches(
     """
     images = decoded(paths, size, jobs=jobs)
     while batch := list(islice(images, rows)):
-        kept = [(path, pixels) for path, pixels in batch if not isinstance(pixels, ImageError)]
-        for path, pixels in batch:
-            if isinstance(pixels, ImageError):
-                failed(path, str(pixels))
+        names, found = zip(*batch, strict=True)
+        kept = _kept(names, found, failed)
         if kept:
-            yield [path for path, _ in kept], np.stack([pixels for _, pixels in kept])
+            yield kept, _stacked(found)
+
+
+def computed(
+    paths: Iterable[str],
+    size: tuple[int, int],
+    rows: int,
+    compute: Callable[[np.ndarray], T],
+    *,
+    jobs: int,
+    failed: Callable[[str, str], None],
+) -> Iterator[tuple[list[str], T]]:
+    """The batches of `batches` with what `compute` makes of their pixels: each is decoded and computed by one of `jobs`
+    threads."""
+    with Reader() as reader:
+
+        def do(names: list[str]) -> tuple[list[str], list[ImageError | None], T | None]:
+            found = [load(reader, path, size) for path in names]
+            errors = [image if isinstance(image, ImageError) else None for image in found]
+            return names, errors, None if all(errors) else compute(_stacked(found))
+
+        with closing(_in_order(paths, rows, do, jobs)) as results:
+            for names, errors, result in results:
+                kept = _kept(names, errors, failed)
+                if result is not None:
+                    yield kept, result
+
+
+def _kept(names: Sequence[str], found: Sequence[object], failed: Callable[[str, str], None]) -> list[str]:
+    """The paths of the images that could be had; the others are told to `failed`."""
+    for path, image in zip(names, found, strict=True):
+        if isinstance(image, ImageError):
+            failed(path, str(image))
+    return [path for path, image in zip(names, found, strict=True) if not isinstance(image, ImageError)]
+
+
+def _stacked(found: Iterable[np.ndarray | ImageError]) -> np.ndarray:
+    return np.stack([image for image in found if not isinstance(image, ImageError)])
 
 
 # From pixels to files

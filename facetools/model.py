@@ -10,7 +10,8 @@ import pickle
 import re
 import sys
 import urllib.error
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
@@ -263,6 +264,17 @@ def use_threads(count: int) -> None:
     """Lets torch compute in `count` threads on the CPU, and in memory that is kept from step to step."""
     memory.keep_freed()
     torch.set_num_threads(count)
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Meanwhile torch computes in the calling thread alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def versions() -> tuple[str, str]:

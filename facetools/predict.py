@@ -2,20 +2,24 @@
 
 That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs it is ONNX Runtime, if the backbone is
 MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face would wait.
+Threads of a CPU take each its own batch, from bytes to scores: to share one they would wait for each other at every
+layer, and for those that decode.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from facetools import checkpoint, hardware, memory
+from facetools import checkpoint, hardware, images, memory
 from facetools.architecture import ModelConfig
 
-#: Pixels of the images that ONNX Runtime computes at a time: more take memory and gain nothing.
-TOGETHER = 2**17
+#: Pixels of the images that a CPU computes at a time: the layers of more do not stay in its caches.
+TOGETHER = 8 * 224**2
 
 #: Images whose scores decide whether bfloat16 is near enough.
 PROBES = 16
@@ -26,6 +30,10 @@ class Predictor(Protocol):
 
     config: ModelConfig
     parts: dict[str, Any]
+    #: Whether it computes on the CPU: then threads may score at the same time, each by itself.
+    on_cpu: bool
+    #: How many images `settle` looks at.
+    probes: int
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """The scores, float32 (n, attributes), of `images`, uint8 (n, height, width, 3)."""
@@ -34,11 +42,9 @@ class Predictor(Protocol):
         """Decides by `images` how roughly all are computed; else the first ones that are scored decide."""
 
 
-def predictor(
-    path: Path, device: str = "auto", *, number: int = 0, threads: int = 1, bfloat16: bool | None = None
-) -> Predictor:
-    """The network of the checkpoint in a file, on the `device` of model.choose_device (`number` is that of the process
-    on its machine) or in so many `threads` of the CPU.
+def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bool | None = None) -> Predictor:
+    """The network of the checkpoint in a file, on the `device` of model.choose_device; `number` is that of the process
+    on its machine.
 
     `bfloat16` None takes it where the hardware has it and it moves the scores of the first images by less than 0.01. A
     CheckpointError if the file holds no such network, a ValueError if there is no such device.
@@ -47,12 +53,38 @@ def predictor(
     if on_cpu and not (hardware.cpu_has_bfloat16() if bfloat16 is None else bfloat16):
         found = checkpoint.read(path)
         if found.config.backbone == "mobilenet_v2":
-            return _Onnx(found, threads)
-    return _Torch(path, device, number, threads, bfloat16)
+            return _Onnx(found)
+    return _Torch(path, device, number, bfloat16)
+
+
+def settle(network: Predictor, paths: Sequence[str]) -> None:
+    """Decides by the first of the `paths` how roughly all are computed, wherever that is."""
+    first, size = paths[: network.probes], network.config.image_size
+    for _, pixels in images.batches(first, size, PROBES, jobs=1, failed=lambda path, reason: None):
+        network.settle(pixels)
+
+
+def scored(
+    network: Predictor, paths: Sequence[str], rows: int, *, jobs: int, failed: Callable[[str, str], None]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Batches of `rows` of the `paths`, in their order: paths and scores, float32 (n, attributes).
+
+    `jobs` threads of the CPU read, decode and, where there is no GPU, score. An image that cannot be had is missing
+    from its batch and told to `failed` by its path and the reason.
+    """
+    size = network.config.image_size
+    if network.on_cpu:
+        yield from images.computed(paths, size, rows, network.scores, jobs=jobs, failed=failed)
+    else:
+        for names, pixels in images.batches(paths, size, rows, jobs=jobs, failed=failed):
+            yield names, network.scores(pixels)
 
 
 class _Onnx:
-    def __init__(self, found: checkpoint.Checkpoint, threads: int) -> None:
+    on_cpu = True
+    probes = 0
+
+    def __init__(self, found: checkpoint.Checkpoint) -> None:
         import onnxruntime
 
         from facetools.graph import graph
@@ -60,31 +92,27 @@ class _Onnx:
         memory.keep_freed()
         self.config, self.parts = found.config, found.parts
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        # Threads that wait for work would keep those that decode images from theirs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = graph(found).SerializeToString()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        height, width = self.config.image_size
-        some = max(4, TOGETHER // (height * width))
-        parts = [images[start : start + some] for start in range(0, max(1, len(images)), some)]
-        return np.concatenate([self._session.run(None, {"pixels": part})[0] for part in parts])
+        return np.concatenate([self._session.run(None, {"pixels": part})[0] for part in _parts(images)])
 
     def settle(self, images: np.ndarray) -> None: ...
 
 
 class _Torch:
-    def __init__(self, path: Path, device: str, number: int, threads: int, bfloat16: bool | None) -> None:
+    def __init__(self, path: Path, device: str, number: int, bfloat16: bool | None) -> None:
         from facetools import model
 
-        model.use_threads(threads)
+        memory.keep_freed()
         self._device = model.choose_device(device, number)
         network, self.parts = model.load_checkpoint(path)
-        self.config = network.config
+        self.config, self.on_cpu = network.config, self._device.type == "cpu"
         self._model, self._bfloat16 = model.ready(network, self._device), bfloat16
+        self.probes = PROBES if bfloat16 is None else 0
 
     def settle(self, images: np.ndarray) -> None:
         from facetools import model
@@ -97,4 +125,14 @@ class _Torch:
         from facetools import model
 
         self.settle(images)
-        return model.scores(self._model, model.to_pixels(images, self._device), bool(self._bfloat16))
+        if not self.on_cpu:
+            return model.scores(self._model, model.to_pixels(images, self._device), bool(self._bfloat16))
+        with model.in_one_thread():
+            pixels = (model.to_pixels(part, self._device) for part in _parts(images))
+            return np.concatenate([model.scores(self._model, part, bool(self._bfloat16)) for part in pixels])
+
+
+def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """`images` in parts of about so many pixels as are computed together; one empty part of none."""
+    some = max(4, TOGETHER // math.prod(images.shape[1:3]))
+    return (images[start : start + some] for start in range(0, max(1, len(images)), some))

@@ -66,9 +66,9 @@ def test_onnx_scores_as_torch_does(
 ) -> None:
     config = replace(SMALL, first_stride=first_stride, image_size=size, flip_average=flip_average)
     save_checkpoint(tmp_path / "model.pt", network(config))
-    ours = predictor(tmp_path / "model.pt", threads=2)
+    ours = predictor(tmp_path / "model.pt")
     assert isinstance(ours, predict._Onnx)
-    theirs = predict._Torch(tmp_path / "model.pt", "cpu", 0, 2, False)
+    theirs = predict._Torch(tmp_path / "model.pt", "cpu", 0, False)
     found, expected = ours.scores(faces(9, size)), theirs.scores(faces(9, size))
     assert found.dtype == np.float32
     assert expected.std() > 0.01
@@ -86,9 +86,9 @@ def test_scores_do_not_depend_on_what_is_scored_beside_a_face(
 ) -> None:
     some = faces(30)
     whole = predictor(small).scores(some)
-    for threads, together in [(1, 0), (2, 2**30)]:
+    for together in (0, 2**30):
         monkeypatch.setattr(predict, "TOGETHER", together)
-        model = predictor(small, threads=threads)
+        model = predictor(small)
         np.testing.assert_array_equal(model.scores(some), whole)
         np.testing.assert_array_equal(np.concatenate([model.scores(face[None]) for face in some]), whole)
     assert predictor(small).scores(some[:0]).shape == (0, 3)

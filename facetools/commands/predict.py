@@ -80,12 +80,12 @@ def fa_predict(
       find . -name '*.jpg' -print0 | fa-predict -0 - --model run/best.pt --format npy > scores.npy
       srun --ntasks 8 fa-predict faces.txt --model run/best.pt -o scores.npy --resume
     """
-    from facetools import images, table
+    from facetools import table
     from facetools.checkpoint import STARTER
     from facetools.commands.labels import Truth
     from facetools.distributed import joined, place
     from facetools.parts import Parts
-    from facetools.predict import PROBES, predictor
+    from facetools.predict import predictor, scored, settle
     from facetools.thresholds import recentred
 
     here = place()
@@ -97,19 +97,19 @@ def fa_predict(
         if model is None:
             job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
         chosen = STARTER if model is None else Path(model)
-        network = predictor(chosen, job.device, number=here.local_rank, threads=job.jobs)
+        network = predictor(chosen, job.device, number=here.local_rank)
         config = network.config
         paths = image_paths(sources, null=null, partition=partition)
         truth = Truth.read(labels, config.attributes) if labels else None
         if truth is not None:
             paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
         unknown = job.failures
+        settle(network, paths)
         moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
         judge = _Judge()
 
         def tables(some: list[str]) -> Iterator[Table]:
-            for names, pixels in images.batches(some, config.image_size, batch, jobs=job.jobs, failed=job.failed):
-                scores = network.scores(pixels)
+            for names, scores in scored(network, some, batch, jobs=job.jobs, failed=job.failed):
                 columns = table.Attributes(config.attributes, scores if moved is None else recentred(scores, moved))
                 yield table.Table(table.encode_paths(names), columns, None if truth is None else truth.of(names))
 
@@ -132,9 +132,6 @@ def fa_predict(
                 Parts.begin(folder, paths, size, about, resume=resume)
             group.follow("begun")
             made = Parts.found(folder, paths)
-            some = paths[:PROBES]  # which decide for all processes alike
-            for _, pixels in images.batches(some, config.image_size, PROBES, jobs=1, failed=lambda path, reason: None):
-                network.settle(pixels)
             _make(job, group, made, tables)
             group.arrive("made")
             if here.first:
