@@ -61,6 +61,13 @@ struct Screen {
   static constexpr int rows = 4;  // screened at once
 };
 
+// Images of height x width x channels, one after another. Each side is at least 1 and at most 2^24, so that float
+// holds every place along it.
+struct Images {
+  const std::uint8_t* pixels;
+  std::size_t count, height, width, channels;
+};
+
 struct Kernels {
   const char* name;
 
@@ -102,6 +109,9 @@ struct Kernels {
   // sums[c] = sum over the rows of weight times the lesser of distance and the distance to centroid c, for 8 of them.
   void (*potentials)(const double* tables, std::size_t planes, const std::uint8_t* rows, std::size_t count,
                      const double* weights, const double* distances, double* sums);
+
+  // One of the images, as warp.hpp has it.
+  void (*warp_image)(const Images& images, const std::uint8_t* image, const double* w, float* out);
 
   Layers layers;
 };

@@ -97,7 +97,7 @@ struct Avx2Floats {
 const Kernels& avx2_kernels() {
   static constexpr Kernels level{"avx2", sum_runs<Avx2>, sum_loose, root_sums, within<Avx2>,
                                  distances<Avx2>, approach<Avx2>, screen<Avx2Floats>, nearest, potentials,
-                                 layers<Avx2Floats>};
+                                 warp_image, layers<Avx2Floats>};
   return level;
 }
 

@@ -79,7 +79,7 @@ struct Avx512Floats {
 const Kernels& avx512_kernels() {
   static constexpr Kernels level{"avx512", sum_runs<Avx512>, sum_loose, root_sums, within<Avx512>,
                                  distances<Avx512>, approach<Avx512>, screen<Avx512Floats>, nearest, potentials,
-                                 layers<Avx512Floats>};
+                                 warp_image, layers<Avx512Floats>};
   return level;
 }
 

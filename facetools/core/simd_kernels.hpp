@@ -18,6 +18,7 @@
 #include "simd_planes.hpp"
 #include "simd_roots.hpp"
 #include "simd_screen.hpp"
+#include "simd_warp.hpp"
 
 namespace facetools {
 

@@ -84,7 +84,7 @@ struct NeonFloats {
 const Kernels& neon_kernels() {
   static constexpr Kernels level{"neon", sum_runs<Neon>, sum_loose, root_sums, within<Neon>,
                                  distances<Neon>, approach<Neon>, screen<NeonFloats>, nearest, potentials,
-                                 layers<NeonFloats>};
+                                 warp_image, layers<NeonFloats>};
   return level;
 }
 

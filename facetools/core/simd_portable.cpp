@@ -4,6 +4,7 @@
 #include "simd_loose.hpp"
 #include "simd_roots.hpp"
 #include "simd_screen.hpp"
+#include "simd_warp.hpp"
 
 namespace facetools {
 
@@ -95,7 +96,7 @@ struct PlainFloats {
 const Kernels& portable_kernels() {
   static constexpr Kernels level{"portable", sum_runs, sum_loose,           root_sums, within,
                                  distances,  approach, screen<PlainFloats>, nearest,   potentials,
-                                 layers<PlainFloats>};
+                                 warp_image, layers<PlainFloats>};
   return level;
 }
 

@@ -1,19 +1,10 @@
 // Images seen through affine maps: the augmentation of a batch on a CPU.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
 #include "parallel.hpp"
+#include "simd.hpp"
 
 namespace facetools {
-
-// Images of height x width x channels, one after another. Each side is at least 1 and at most 2^24, so that float
-// holds every place along it.
-struct Images {
-  const std::uint8_t* pixels;
-  std::size_t count, height, width, channels;
-};
 
 // Writes each image, of the same shape, as its warp shows it: the place (row, column) shows the place
 // (w[0] row + w[1] column + w[2], w[3] row + w[4] column + w[5]) of the image, bilinear, beyond the border the nearest
