@@ -483,6 +483,27 @@ def test_batches_keep_the_order_and_leave_out_what_fails(jobs: int, tmp_path: Pa
     assert [why for _, why in failures][:2] == ["the file is empty", "not an image of a known format"]
 
 
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_what_is_computed_of_batches_is_that_of_the_same_batches(jobs: int, tmp_path: Path) -> None:
+    bad = {3: b"text", 16: b"", **{n: b"" for n in range(32, 48)}}
+    paths = folder_of(tmp_path, (bad.get(n, number_image(n, 200 if n % 7 == 0 else 4)) for n in range(60)))
+    told: list[list[str]] = [[], []]
+    expected = list(images.batches(paths, (6, 5), 16, jobs=1, failed=lambda path, why: told[0].append(path + why)))
+    threads: set[int] = set()
+
+    def sums(pixels: np.ndarray) -> np.ndarray:
+        threads.add(threading.get_ident())
+        return pixels.sum((1, 2, 3))
+
+    found = list(images.computed(paths, (6, 5), 16, sums, jobs=jobs, failed=lambda *why: told[1].append("".join(why))))
+    assert [names for names, _ in found] == [names for names, _ in expected]
+    assert [len(names) for names, _ in found] == [15, 15, 12]
+    for (_, sums_of_batch), (_, pixels) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(sums_of_batch, pixels.sum((1, 2, 3)))
+    assert told[0] == told[1]
+    assert threading.get_ident() not in threads
+
+
 def test_nothing_but_failures_gives_no_batch(tmp_path: Path) -> None:
     failures: list[str] = []
     paths = folder_of(tmp_path, [b""] * 3)

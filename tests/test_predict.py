@@ -94,6 +94,28 @@ def test_scores_do_not_depend_on_what_is_scored_beside_a_face(
     assert predictor(small).scores(some[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_paths_are_scored_as_their_images_are(jobs: int, bfloat16: bool, small: Path, tmp_path: Path) -> None:
+    """In threads, of which each computes alone, and whatever this one is set to."""
+    from PIL import Image
+
+    some, paths = faces(23), []
+    for number, face in enumerate(some):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(face).save(paths[-1])
+    (tmp_path / "11.png").write_bytes(b"text")
+    model, threads, failures = predictor(small, "cpu", bfloat16=bfloat16), torch.get_num_threads(), []
+    predict.settle(model, paths)
+    found = list(predict.scored(model, paths, 10, jobs=jobs, failed=lambda path, why: failures.append(path)))
+    assert [len(names) for names, _ in found] == [10, 9, 3]
+    assert failures == [paths[11]]
+    kept, within = np.delete(np.arange(23), 11), 0.01 if bfloat16 else 1e-6
+    assert [name for names, _ in found for name in names] == [paths[row] for row in kept]
+    np.testing.assert_allclose(np.concatenate([scores for _, scores in found]), model.scores(some[kept]), atol=within)
+    assert torch.get_num_threads() == threads
+
+
 def test_what_computes_is_chosen_by_what_there_is(
     small: Path, tmp_path: Path, plain_cpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
