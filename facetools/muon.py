@@ -7,10 +7,13 @@ few ask for. From random weights it comes as far as AdamW in half of the epochs 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from facetools.model import in_one_thread
 
 #: Coefficients of the iteration, chosen to rise fast from 0 (Jordan et al.); singular values end near 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -29,17 +32,30 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, lr=lr)
         self._matrices = set(matrices)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients of the matrices are used up by it."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight in self._matrices and weight.grad is not None:
-                    self._turn(weight, weight.grad, group["lr"], group["weight_decay"])
-                    weight.grad = None  # so that AdamW passes over it
+        given = [(weight, group) for group in self.param_groups for weight in group["params"]]
+        turned = [(weight, group) for weight, group in given if weight in self._matrices and weight.grad is not None]
+        if turned and turned[0][0].device.type == "cpu":
+            # Each by one thread: most are so small that threads which share one wait for each other.
+            turned.sort(key=lambda turn: -turn[0].numel())
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(self._turn_alone, *zip(*turned, strict=True)))
+        else:
+            for weight, group in turned:
+                self._turn(weight, group)
+        for weight, _ in turned:
+            weight.grad = None  # so that AdamW passes over it
         return super().step(closure)
 
-    def _turn(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+    def _turn_alone(self, weight: Tensor, group: dict[str, Any]) -> None:
+        with in_one_thread():
+            self._turn(weight, group)
+
+    @torch.no_grad()
+    def _turn(self, weight: Tensor, group: dict[str, Any]) -> None:
+        gradient, rate, decay = weight.grad, group["lr"], group["weight_decay"]
+        assert gradient is not None
         state = self.state[weight]
         if not state:
             state["momentum"], state["step"] = torch.zeros_like(weight), torch.zeros(())
