@@ -53,7 +53,7 @@ def test_without_a_model_it_predicts_any_crop_and_says_so(tmp_path: Path, run: R
 
 
 def test_real_faces_are_told_as_the_card_says(celeba: Path) -> None:
-    model = predictor(STARTER, "cpu", threads=2, bfloat16=False)
+    model = predictor(STARTER, "cpu", bfloat16=False)
     layout = CelebA.find(celeba)
     assert layout is not None
     paths = layout.in_partition(list(images.listed([str(layout.images)])), "test")
