@@ -39,6 +39,7 @@ from facetools.architecture import ModelConfig
 from facetools.attributes import PAPER37
 from facetools.cache import Pixels
 from facetools.celeba import CelebA
+from facetools.commands.train import WAITING
 from facetools.model import (
     AttributeNet,
     choose_device,
@@ -410,7 +411,7 @@ def rates(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
         for engine in ("facetools", *JOBS[job]):
             line = [sys.executable, __file__, job, engine, "--folder", str(folder)]
             # As fa-train has it, for what it computes alone.
-            waiting = {"OMP_WAIT_POLICY": "passive"} if job.startswith("train") and engine != "plain" else {}
+            waiting = WAITING if job.startswith("train") and engine != "plain" else {}
             done = subprocess.run(line, check=True, stdout=subprocess.PIPE, env=os.environ | waiting)
             told = json.loads(done.stdout)
             found.setdefault(engine, []).append(told["rate"])

@@ -25,6 +25,10 @@ from facetools.commands.common import (
 )
 from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Schedule, image_size
 
+#: How torch's threads wait for work: for a moment awake, since to wake them takes as long as a small layer, and no
+#: longer, since they would keep those of the core from the processors. They read this when torch is loaded.
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+
 
 @command
 def fa_train(
@@ -163,8 +167,8 @@ def fa_train(
       fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
-    # Threads of torch that wait for work would keep those of the core from theirs; they read this when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     from facetools import table
     from facetools.commands.labels import taught
     from facetools.distributed import joined, place
