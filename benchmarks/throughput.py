@@ -137,7 +137,7 @@ Work = Callable[[], tuple[int, np.ndarray]]
 def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
     model, paths = _predictor(size), _paths(folder)
 
-    settle(model, paths)
+    settle(model, paths, jobs=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
         found = np.concatenate([scores for _, scores in scored(model, paths, BATCH, jobs=THREADS, failed=_failed)])

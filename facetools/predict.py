@@ -32,21 +32,21 @@ class Predictor(Protocol):
     parts: dict[str, Any]
     #: Whether it computes on the CPU: then threads may score at the same time, each by itself.
     on_cpu: bool
-    #: How many images `settle` looks at.
+    #: How many images `settle` looks at; 0 where there is nothing to decide.
     probes: int
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """The scores, float32 (n, attributes), of `images`, uint8 (n, height, width, 3)."""
 
     def settle(self, images: np.ndarray) -> None:
-        """Decides by `images` how roughly all are computed; else the first ones that are scored decide."""
+        """Decides by `images` how roughly all are computed; until then in float32."""
 
 
 def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bool | None = None) -> Predictor:
     """The network of the checkpoint in a file, on the `device` of model.choose_device; `number` is that of the process
     on its machine.
 
-    `bfloat16` None takes it where the hardware has it and it moves the scores of the first images by less than 0.01. A
+    `bfloat16` None takes it where the hardware has it and `settle` finds that it moves scores by less than 0.01. A
     CheckpointError if the file holds no such network, a ValueError if there is no such device.
     """
     on_cpu = device == "cpu" or (device == "auto" and not hardware.gpus())
@@ -57,10 +57,10 @@ def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bo
     return _Torch(path, device, number, bfloat16)
 
 
-def settle(network: Predictor, paths: Sequence[str]) -> None:
-    """Decides by the first of the `paths` how roughly all are computed, wherever that is."""
+def settle(network: Predictor, paths: Sequence[str], *, jobs: int) -> None:
+    """Decides by the first of the `paths`, read in `jobs` threads, how roughly all are computed, wherever that is."""
     first, size = paths[: network.probes], network.config.image_size
-    for _, pixels in images.batches(first, size, PROBES, jobs=1, failed=lambda path, reason: None):
+    for _, pixels in images.batches(first, size, PROBES, jobs=jobs, failed=lambda path, reason: None):
         network.settle(pixels)
 
 
@@ -111,25 +111,24 @@ class _Torch:
         self._device = model.choose_device(device, number)
         network, self.parts = model.load_checkpoint(path)
         self.config, self.on_cpu = network.config, self._device.type == "cpu"
-        self._model, self._bfloat16 = model.ready(network, self._device), bfloat16
-        self.probes = PROBES if bfloat16 is None else 0
+        self._model, self._bfloat16 = model.ready(network, self._device), bool(bfloat16)
+        self.probes = PROBES if bfloat16 is None and model.has_bfloat16(self._device) else 0
 
     def settle(self, images: np.ndarray) -> None:
         from facetools import model
 
-        if self._bfloat16 is None:
-            pixels = model.to_pixels(images[:PROBES], self._device)
-            self._bfloat16 = model.has_bfloat16(self._device) and model.bfloat16_agrees(self._model, pixels)
+        if self.probes:
+            pixels = model.to_pixels(images[: self.probes], self._device)
+            self._bfloat16 = model.bfloat16_agrees(self._model, pixels)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         from facetools import model
 
-        self.settle(images)
         if not self.on_cpu:
-            return model.scores(self._model, model.to_pixels(images, self._device), bool(self._bfloat16))
+            return model.scores(self._model, model.to_pixels(images, self._device), self._bfloat16)
         with model.in_one_thread():
             pixels = (model.to_pixels(part, self._device) for part in _parts(images))
-            return np.concatenate([model.scores(self._model, part, bool(self._bfloat16)) for part in pixels])
+            return np.concatenate([model.scores(self._model, part, self._bfloat16) for part in pixels])
 
 
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:

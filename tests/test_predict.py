@@ -106,7 +106,7 @@ def test_paths_are_scored_as_their_images_are(jobs: int, bfloat16: bool, small: 
         Image.fromarray(face).save(paths[-1])
     (tmp_path / "11.png").write_bytes(b"text")
     model, threads, failures = predictor(small, "cpu", bfloat16=bfloat16), torch.get_num_threads(), []
-    predict.settle(model, paths)
+    predict.settle(model, paths, jobs=jobs)
     found = list(predict.scored(model, paths, 10, jobs=jobs, failed=lambda path, why: failures.append(path)))
     assert [len(names) for names, _ in found] == [10, 9, 3]
     assert failures == [paths[11]]
@@ -139,6 +139,9 @@ def test_bfloat16_is_decided_once_and_by_the_first_faces(
     agrees = "facetools.model.bfloat16_agrees"
     monkeypatch.setattr(agrees, lambda model, pixels: asked.append(len(pixels)) or False)
     model = predictor(small, "cpu")
+    exact = predict._Torch(small, "cpu", 0, False)
+    np.testing.assert_array_equal(model.scores(faces(2)), exact.scores(faces(2)))
+    assert asked == []
     model.settle(faces(40))
     model.scores(faces(2))
     assert asked == [predict.PROBES]

@@ -104,7 +104,7 @@ def fa_predict(
         if truth is not None:
             paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
         unknown = job.failures
-        settle(network, paths)
+        settle(network, paths, jobs=job.jobs)
         moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
         judge = _Judge()
 
