@@ -29,7 +29,7 @@ class Muon(torch.optim.AdamW):
     same learning rate and weight decay."""
 
     def __init__(self, groups: list[dict[str, Any]], matrices: Iterable[Tensor], lr: float) -> None:
-        super().__init__(groups, lr=lr)
+        super().__init__(groups, lr=lr, fused=True)
         self._matrices = set(matrices)
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:

@@ -27,11 +27,11 @@ def optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adadelta":
         return torch.optim.Adadelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.rate)
+        return torch.optim.AdamW(groups, lr=recipe.rate, fused=True)
     if recipe.optimizer == "muon":
         # Filters of one channel, or of pixels, lead from no features to others.
         return Muon(groups, [p for p in model.backbone.parameters() if p.ndim > 1 and p.shape[1] > 3], lr=recipe.rate)
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True, fused=True)
 
 
 def average(model: AttributeNet, decay: float) -> AveragedModel | None:
