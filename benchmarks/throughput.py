@@ -230,9 +230,9 @@ def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def train_ours(folder: Path, size: tuple[int, int]) -> Work:
+    from facetools.learner import ahead, inputs
     from facetools.losses import LOSSES
     from facetools.optimization import optimizer as optimizer_of
-    from facetools.train import _ahead, _inputs
 
     device, model, paths = choose_device("auto"), network(size), _paths(folder)
     recipe = _recipe(size)
@@ -243,9 +243,9 @@ def train_ours(folder: Path, size: tuple[int, int]) -> Work:
 
     def work() -> tuple[int, np.ndarray]:
         plan = np.split(np.arange(len(paths)), len(paths) // BATCH)
-        for kept, decoded in _ahead(pixels_of.batch(rows) for rows in plan):
+        for kept, decoded in ahead(pixels_of.batch(rows) for rows in plan):
             rng = np.random.default_rng(int(kept[0]))
-            pixels, truth = _inputs(decoded, labels[kept], np.arange(len(kept)), len(kept), recipe, device, rng)
+            pixels, truth = inputs(decoded, labels[kept], np.arange(len(kept)), len(kept), recipe, device, rng)
             loss = LOSSES[recipe.loss](model(pixels), truth)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from facetools import images
-from facetools import train as training
+from facetools import images, learner
 from facetools.checkpoint import CheckpointError
+from facetools.examples import Examples, split
+from facetools.learner import DivergedError
 from facetools.losses import LOSSES
 from facetools.model import load_checkpoint
 from facetools.optimization import take_statistics
 from facetools.recipes import MODERN, Augmentation, Recipe
-from facetools.train import DivergedError, Examples, Interrupted, split, train
+from facetools.train import Interrupted, train
 
 from .conftest import TINY, Drawn, Run, command
 
@@ -146,7 +147,7 @@ def test_what_is_kept_is_the_average_of_the_network_over_the_steps(faces: Exampl
 def test_the_average_normalises_by_its_own_statistics_on_images_as_they_are(
     faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "SETTLING", 2)
+    monkeypatch.setattr(learner, "SETTLING", 2)
     recipe = replace(RECIPE, averaging=0.5, epochs=1, augmentation=Augmentation(rotation=180))
     train(recipe, ("left", "right"), faces, faces, tmp_path, device=CPU)
     kept, _ = load_checkpoint(tmp_path / "best.pt")
@@ -154,7 +155,7 @@ def test_the_average_normalises_by_its_own_statistics_on_images_as_they_are(
     with images.Reader() as reader:
         pixels = np.stack([images.load(reader, path, (32, 32)) for path in faces.paths])
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
-    take_statistics(again, [tensor[rows] for rows in training._plan(40, 16, 0, 0)[:2]])
+    take_statistics(again, [tensor[rows] for rows in learner._plan(40, 16, 0, 0)[:2]])
     found, expected = dict(kept.named_buffers()), dict(again.named_buffers())
     statistics = [name for name in found if name.endswith(("running_mean", "running_var"))]
     assert len(statistics) == 2 * 53
@@ -187,11 +188,11 @@ def test_what_is_taught_is_its_share_of_the_truth(
 ) -> None:
     taught = np.random.default_rng(0).random((40, 2), np.float32)
     truths: list[torch.Tensor] = []
-    inputs = training._inputs
-    monkeypatch.setattr(training, "_inputs", lambda *a: truths.append(inputs(*a)[1]) or inputs(*a))
+    inputs = learner.inputs
+    monkeypatch.setattr(learner, "inputs", lambda *a: truths.append(inputs(*a)[1]) or inputs(*a))
     recipe = replace(RECIPE, averaging=0.9, distillation=0.75, epochs=1)
     train(recipe, ("left", "right"), replace(faces, taught=taught), faces, tmp_path, device=CPU)
-    order = np.concatenate(training._plan(40, 16, 0, 0))
+    order = np.concatenate(learner._plan(40, 16, 0, 0))
     np.testing.assert_allclose(torch.cat(truths), (0.25 * faces.labels + 0.75 * taught)[order], atol=1e-6)
     some, rest = split(replace(faces, taught=taught), 0.25, 0)
     for part in (some, rest):
@@ -215,14 +216,14 @@ def test_the_average_teaches_from_half_of_training_on(
     recipe = replace(RECIPE, averaging=0.5, distillation=0.8, batch=10)  # 8 steps
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     truths: list[torch.Tensor] = []
-    inputs, loss = training._inputs, LOSSES["bce"]
+    inputs, loss = learner.inputs, LOSSES["bce"]
 
     def look(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         if logits.requires_grad:  # not in validation
             truths.append(truth)
         return loss(logits, truth)
 
-    monkeypatch.setattr(training, "_inputs", lambda *a: seen.append(inputs(*a)) or seen[-1])
+    monkeypatch.setattr(learner, "inputs", lambda *a: seen.append(inputs(*a)) or seen[-1])
     monkeypatch.setitem(LOSSES, "bce", look)
     train_until(6, recipe, faces, tmp_path)
     assert truths[4] is seen[4][1]

@@ -293,7 +293,7 @@ def _examples(
     from facetools.attributes import parse
     from facetools.celeba import CelebA
     from facetools.commands.labels import Truth
-    from facetools.train import Examples, split
+    from facetools.examples import Examples, split
 
     layout = CelebA.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     if labels is None and (layout is None or layout.attributes is None):

@@ -1,0 +1,400 @@
+"""A network that learns: its steps, its moving average, what it is worth in validation, its checkpoints.
+
+Every random number of a step (order, augmentation, dropout) comes from (seed, epoch, step) alone, so a checkpoint needs
+no generator state: to continue is to take the network and the optimizer and go on counting.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.parallel import DistributedDataParallel
+
+from facetools import augment, metrics, optimization, thresholds
+from facetools.architecture import ModelConfig
+from facetools.cache import Pixels
+from facetools.checkpoint import CheckpointError
+from facetools.distributed import Group, Place
+from facetools.examples import Examples
+from facetools.losses import LOSSES
+from facetools.model import (
+    AttributeNet,
+    build_backbone,
+    has_bfloat16,
+    load_checkpoint,
+    on_device,
+    save_checkpoint,
+    scores,
+    to_pixels,
+)
+from facetools.recipes import NO_AUGMENTATION, Recipe
+from facetools.synced import synced
+
+#: Batches of which an average takes its statistics.
+SETTLING = 20
+
+T = TypeVar("T")
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come: `epoch` complete epochs and `step` steps of the next, whose losses add up to `loss_sum`
+    over `images`; `history` a record an epoch, `best` the best validation accuracy so far."""
+
+    epoch: int
+    step: int
+    loss_sum: float
+    images: int
+    best: float
+    history: list[dict[str, Any]]
+
+
+class Learner:
+    """A network in training, with its optimizer and its average, and how far it has come."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        attributes: tuple[str, ...],
+        device: torch.device,
+        seed: int,
+        group: Group,
+        sync: bool,
+        about: dict[str, Any],
+        resumed: Path | None,
+    ) -> None:
+        self._recipe, self._device, self._seed, self._group, self._about = recipe, device, seed, group, about
+        torch.manual_seed(seed)
+        checkpoint: dict[str, Any] = {}
+        if resumed is not None:
+            self._model, checkpoint = load_checkpoint(resumed)
+            _check_same(resumed, checkpoint["settings"], about["settings"])
+            self.progress = Progress(**checkpoint["progress"])
+            if not group.place.first:  # whose sums are those of all
+                self.progress.loss_sum, self.progress.images = 0.0, 0
+        else:
+            self._model = _network(recipe, attributes)
+            self.progress = Progress(0, 0, 0.0, 0, -math.inf, [])
+        if group.place.world > 1 and sync:
+            synced(self._model)
+        self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = optimization.optimizer(self._model, recipe)
+        self._average = optimization.average(self._model, recipe.averaging)
+        self._judged = self._model if self._average is None else cast(AttributeNet, self._average.module)
+        if checkpoint:
+            self._optimizer.load_state_dict(checkpoint["optimizer"])
+            if self._average is not None:
+                self._average.load_state_dict(checkpoint["average"])
+        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
+        has_it = device.type == "cuda" and has_bfloat16(device)
+        self._bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
+        self._losses = _Losses(device)
+        self._started, self._seen_before = time.perf_counter(), 0
+
+    def grow(self, size: tuple[int, int]) -> None:
+        """From now on the network is that of images of `size`; what it was for smaller ones, and what they gave in
+        validation, does not count."""
+        for model in {self._model, self._judged}:
+            model.config = replace(model.config, image_size=size)
+        before = self._recipe.size_at(max(0, self.progress.epoch - 1))
+        if self.progress.step == 0 and before != size:
+            self.progress.best = -math.inf
+            if self._average is not None:
+                self._average.n_averaged.zero_()
+
+    def steps(self, examples: Examples, pixels_of: Pixels) -> Iterator[int]:
+        """Learns what is left of the epoch; gives the number of images after each step."""
+        recipe, progress = self._recipe, self.progress
+        self._started, self._seen_before = time.perf_counter(), progress.images
+        frozen = progress.epoch < recipe.freeze_epochs
+        self._model.train()
+        self._model.backbone.requires_grad_(not frozen).train(not frozen)
+        network = _parallel(self._model, self._group.place, self._device)
+        plan = _plan(len(examples), recipe.batch, self._seed, progress.epoch)
+        steps, rest = len(plan), plan[progress.step :]
+        for rows, (kept, images_of_step) in zip(rest, self._own(rest, pixels_of), strict=True):
+            step = progress.epoch * steps + progress.step
+            done = step / (steps * recipe.epochs)
+            for parameters in self._optimizer.param_groups:
+                parameters["lr"] = recipe.rate * optimization.rate_factor(recipe.schedule, done)
+            if self._vary(rows, kept):
+                targets = examples.targets(kept, recipe.distillation)
+                own_part = 0.0 if examples.taught is not None else recipe.distillation * (2 * done - 1)
+                self._learn(network, rows, kept, images_of_step, targets, step, own_part)
+            progress.step += 1
+            yield len(rows)
+        self._seconds = time.perf_counter() - self._started
+        self.gather()
+        if not progress.images:
+            raise ValueError("none of the images to train on could be read")
+
+    def _own(self, plan: list[np.ndarray], pixels_of: Pixels) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each batch, the rows that are this process's and could be decoded, and their images."""
+        return ahead(pixels_of.batch(rows[_share(len(rows), self._group.place)]) for rows in plan)
+
+    def _vary(self, rows: np.ndarray, kept: np.ndarray) -> bool:
+        """Whether there is a variance, which batch normalisation needs: there is none of one."""
+        world = self._group.place.world
+        return len(rows) >= 2 * world and (len(kept) > 1 or world > 1)
+
+    def _learn(
+        self,
+        network: Module,
+        rows: np.ndarray,
+        kept: np.ndarray,
+        images: np.ndarray,
+        targets: np.ndarray,
+        step: int,
+        own_part: float,
+    ) -> None:
+        """One step on the `images` and `targets` of those of the `rows` of a batch that are this process's and could be
+        decoded, the `kept`; the scores of the average are `own_part` of the truth."""
+        recipe, progress, here = self._recipe, self.progress, self._group.place
+        torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
+        rng = np.random.default_rng([self._seed, 1, step])
+        places = np.flatnonzero(np.isin(rows, kept))
+        pixels, truth = inputs(images, targets, places, len(rows), recipe, self._device, rng)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            if own_part > 0:
+                truth = self._taught(pixels, truth, own_part)
+            logits = network(pixels)
+        # Gradients are averaged over processes, each of which has its part of the batch's mean.
+        part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+        loss = LOSSES[recipe.loss](logits.float(), truth) if len(kept) else logits.sum() * 0
+        self._optimizer.zero_grad(set_to_none=True)
+        (loss * part_of_mean).backward()
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        progress.loss_sum += self._losses.add(loss.detach() * len(kept), step)
+        progress.images += len(kept)
+
+    @torch.no_grad()
+    def _taught(self, pixels: Tensor, truth: Tensor, part: float) -> Tensor:
+        """`truth` (n, a), of which the average's scores are a part."""
+        return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part)
+
+    def gather(self) -> None:
+        """Adds up the losses of all processes."""
+        self.progress.loss_sum = self._group.total(self.progress.loss_sum + self._losses.flush())
+        self.progress.images = int(self._group.total(self.progress.images))
+
+    @contextmanager
+    def settled(self, examples: Examples, pixels_of: Pixels) -> Iterator[None]:
+        """Meanwhile the average normalises by its own statistics on some of the `examples` as they are: what it has in
+        training are averages of another network's, on augmented images."""
+        if self._average is None or self.progress.epoch < self._recipe.freeze_epochs:
+            yield
+            return
+        before = [buffer.clone() for buffer in self._judged.buffers()]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            optimization.take_statistics(self._judged, self._as_they_are(examples, pixels_of))
+        yield
+        for buffer, value in zip(self._judged.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _as_they_are(self, examples: Examples, pixels_of: Pixels) -> Iterator[Tensor]:
+        """This process's part of the first batches of the epoch, not augmented."""
+        plan = _plan(len(examples), self._recipe.batch, self._seed, self.progress.epoch)[:SETTLING]
+        for rows, (kept, images) in zip(plan, self._own(plan, pixels_of), strict=True):
+            if self._vary(rows, kept):
+                # Where none could be decoded the other processes wait.
+                shown = images if len(kept) else np.zeros((2, *images.shape[1:]), np.uint8)
+                yield to_pixels(shown, self._device)
+
+    def predicted(self, examples: Examples, pixels_of: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
+        self._judged.eval()
+        batch = self._recipe.batch
+        kept: list[np.ndarray] = []
+        found: list[np.ndarray] = []
+        starts = [number * batch for number in self._group.share(math.ceil(len(examples) / batch))]
+        for rows, pixels in ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
+            if len(rows):
+                kept.append(rows)
+                found.append(scores(self._judged, to_pixels(pixels, self._device), self._bfloat16))
+        parts = [batch for part in self._group.gathered(list(zip(kept, found, strict=True))) for batch in part]
+        if not parts:
+            return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
+        parts.sort(key=lambda part: part[0][0])
+        all_kept, all_found = zip(*parts, strict=True)
+        return examples.labels[np.concatenate(all_kept)], np.concatenate(all_found)
+
+    def finish_epoch(self, truth: np.ndarray, predicted: np.ndarray) -> tuple[dict[str, Any], bool]:
+        """The record of the epoch, and whether it is the best so far of its image size."""
+        progress = self.progress
+        record = {
+            "epoch": progress.epoch + 1,
+            "loss": progress.loss_sum / progress.images,
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            **_measures(truth, predicted, LOSSES[self._recipe.loss]),
+            "images_per_second": round((progress.images - self._seen_before) / self._seconds, 1),
+        }
+        progress.history.append(record)
+        progress.epoch, progress.step, progress.loss_sum, progress.images = progress.epoch + 1, 0, 0.0, 0
+        accuracy = record.get("valid_accuracy", math.inf)
+        is_best, progress.best = accuracy >= progress.best, max(accuracy, progress.best)
+        return record, is_best
+
+    def save(self, path: Path) -> None:
+        """Writes all that it takes to continue."""
+        if self._group.place.first:
+            state: dict[str, Any] = {"optimizer": self._optimizer.state_dict(), "progress": self.progress.__dict__}
+            if self._average is not None:
+                state["average"] = self._average.state_dict()
+            save_checkpoint(path, self._model, **self._about, **state)
+
+    def save_best(self, path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Writes the network that was validated, with the thresholds that are best for what it gave."""
+        if self._group.place.first:
+            chosen = {aim: thresholds.choose(truth, predicted, aim).tolist() for aim in thresholds.AIMS}
+            save_checkpoint(path, self._judged, **self._about, progress=self.progress.__dict__, thresholds=chosen)
+
+
+def _network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
+    config = ModelConfig(
+        attributes,
+        recipe.backbone,
+        recipe.head,
+        recipe.dropout,
+        recipe.image_size,
+        recipe.stride,
+        recipe.flip_average,
+    )
+    return AttributeNet(config, build_backbone(recipe.backbone, recipe.weights))
+
+
+def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    # A setting that came after the run had its default in it.
+    flat_before, flat_now = {"taught": False} | _flat(Recipe().plain()) | _flat(before), _flat(now)
+    for name in flat_now:
+        if flat_before.get(name) != flat_now[name]:
+            raise CheckpointError(
+                f"{path} was made with {name} {flat_before.get(name)}, not {flat_now[name]}; "
+                f"continue with the same settings, or train into another folder"
+            )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings side by side, those of the recipe and of its augmentation too."""
+    inner = [_flat(value) for value in settings.values() if isinstance(value, dict)]
+    return {name: value for part in (settings, *inner) for name, value in part.items() if not isinstance(value, dict)}
+
+
+def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The rows of each step of an epoch, in an order that depends on (seed, epoch) alone."""
+    order = np.random.default_rng([seed, 0, epoch]).permutation(examples)
+    return [order[start : start + batch] for start in range(0, examples, batch)]
+
+
+def _step_seed(seed: int, progress: Progress) -> int:
+    """The seed of dropout in the next step."""
+    return int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0])
+
+
+def _share(count: int, here: Place) -> slice:
+    """This process's part of a batch of `count`: a run of whole pairs, which mixup blends."""
+    pairs = (count + 1) // 2
+    start, stop = (2 * (pairs * rank // here.world) for rank in (here.rank, here.rank + 1))
+    return slice(start, min(stop, count))
+
+
+def _parallel(model: AttributeNet, here: Place, device: torch.device) -> Module:
+    """`model`, or what also averages its gradients over the processes."""
+    if here.world == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def inputs(
+    images_of_step: np.ndarray,
+    targets: np.ndarray,
+    places: np.ndarray,
+    batch: int,
+    recipe: Recipe,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """What the network sees of the images that have `places` in a batch of so many: what is random is drawn for all of
+    the batch, so that it does not depend on who computes which part of it."""
+    if not len(places):  # none could be decoded, but the other processes wait
+        nothing = torch.zeros(2, 3, *images_of_step.shape[1:3], device=device)
+        return nothing, torch.zeros(2, targets.shape[1], device=device)
+    pixels = on_device(images_of_step, device)
+    truth = torch.from_numpy(targets).to(device)
+    if recipe.augmentation != NO_AUGMENTATION:
+        draws = augment.draw(batch, recipe.augmentation, rng).take(places)
+        pixels = augment.recolor(augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:])), draws)
+    pixels = pixels.to(torch.float32)
+    if recipe.mixup:
+        pixels, truth = augment.mixup(pixels, truth, recipe.mixup, rng)
+    return pixels, truth
+
+
+def _measures(
+    labels: np.ndarray, predicted: np.ndarray, loss_of: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, float]:
+    """The loss and the means of the measures of validation faces; nothing where there are none."""
+    if not len(labels):
+        return {}
+    logits = torch.logit(torch.from_numpy(predicted).double(), eps=1e-7)
+    mean = metrics.means(labels, predicted)
+    return {
+        "valid_loss": float(loss_of(logits, torch.from_numpy(labels).double())),
+        "valid_accuracy": mean["accuracy"],
+        "valid_balanced_accuracy": mean["balanced_accuracy"],
+        "valid_average_precision": mean["average_precision"],
+    }
+
+
+class _Losses:
+    """Sums losses, and looks at them only now and then on a GPU, which a look at every step would hold up."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._every = 1 if device.type == "cpu" else 32
+        self._kept: list[Tensor] = []
+        self._first = 0
+
+    def add(self, loss: Tensor, step: int) -> float:
+        if not self._kept:
+            self._first = step
+        self._kept.append(loss)
+        return self.flush() if len(self._kept) >= self._every else 0.0
+
+    def flush(self) -> float:
+        """The sum of the losses since the last look; a DivergedError names the step at which one is no number."""
+        if not self._kept:
+            return 0.0
+        values = torch.stack(self._kept).double().tolist()
+        self._kept.clear()
+        for offset, value in enumerate(values):
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the loss at step {self._first + offset + 1} is {value}; try a lower --learning-rate or --amp off"
+                )
+        return math.fsum(values)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """`items`, each made in another thread while the one before is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
