@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "simd.hpp"
 
@@ -27,11 +29,10 @@ Sums sums(const Planes& planes, int threads, Progress& progress, const Add& add)
   std::vector<double> of_pieces(pieces * 2 * channels);
   parallel_ranges(threads, planes.places, grain, progress, [&](std::size_t begin, std::size_t end) {
     double* const total = of_pieces.data() + begin / grain * 2 * channels;
-    std::vector<float> partial(2 * channels);
+    const Aligned<float> partial = aligned<float>(2 * channels);
     for (std::size_t from = begin; from < end; from += short_sum) {
-      std::fill(partial.begin(), partial.end(), 0.0F);
-      add(from, std::min(end - from, short_sum), partial.data(), partial.data() + channels);
-      for (std::size_t i = 0; i < partial.size(); ++i) total[i] += static_cast<double>(partial[i]);
+      add(from, std::min(end - from, short_sum), partial.get(), partial.get() + channels);
+      for (std::size_t i = 0; i < 2 * channels; ++i) total[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
     }
   });
   Sums all{std::vector<double>(channels), std::vector<double>(channels)};
@@ -88,7 +89,7 @@ void descend_relu6(const Planes& planes, const Scale& scale, const float* gradie
   const std::size_t channels = planes.channels;
   const Normalisation by(scale, channels);
   const auto places = static_cast<double>(planes.places);
-  std::vector<float> shift(channels), slope(channels);
+  const Aligned<float> shift = aligned<float>(channels), slope = aligned<float>(channels);
   for (std::size_t c = 0; c < channels; ++c) {
     const auto inverse = static_cast<double>(scale.inverse[c]);
     out.by_bias[c] = static_cast<float>(sum[c]);
@@ -100,7 +101,7 @@ void descend_relu6(const Planes& planes, const Scale& scale, const float* gradie
   const bool past = out.by_value != gradient && goes_past_cache(out.by_value, planes.places * channels);
   parallel_ranges(threads, planes.places, places_of_piece(channels), progress, [&](auto begin, auto end) {
     const std::size_t at = begin * channels;
-    kernels().layers.descend(by.affine(), shift.data(), slope.data(), planes.values + at, gradient + at, end - begin,
+    kernels().layers.descend(by.affine(), shift.get(), slope.get(), planes.values + at, gradient + at, end - begin,
                              channels, past, out.by_value + at);
   });
 }

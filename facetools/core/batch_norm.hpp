@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
+#include "aligned.hpp"
 #include "layers.hpp"
 #include "parallel.hpp"
 
@@ -26,14 +26,14 @@ struct Scale {
 // The same, with weight and inverse as one factor.
 class Normalisation {
  public:
-  Normalisation(const Scale& scale, std::size_t channels) : factor_(channels), scale_(scale) {
+  Normalisation(const Scale& scale, std::size_t channels) : factor_(aligned<float>(channels)), scale_(scale) {
     for (std::size_t c = 0; c < channels; ++c) factor_[c] = scale.weight[c] * scale.inverse[c];
   }
 
-  Affine affine() const { return {scale_.mean, factor_.data(), scale_.bias}; }
+  Affine affine() const { return {scale_.mean, factor_.get(), scale_.bias}; }
 
  private:
-  std::vector<float> factor_;
+  Aligned<float> factor_;
   Scale scale_;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "aligned.hpp"
 #include "simd.hpp"
 
 namespace facetools {
@@ -38,7 +39,7 @@ class Window {
       : height_(static_cast<std::ptrdiff_t>(maps.height)),
         channels_(maps.channels),
         size_((maps.width + 4) * maps.channels),
-        values_(4 * size_) {}
+        values_(aligned<float>(4 * size_)) {}
 
   float* row(std::ptrdiff_t row) { return padded(row) + channels_; }
 
@@ -47,17 +48,15 @@ class Window {
     return {padded(centre - 1), padded(centre), padded(centre + 1)};
   }
 
-  void clear(std::ptrdiff_t row) { std::fill_n(padded(row), size_, 0.0F); }
-
  private:
   float* padded(std::ptrdiff_t row) {
     const bool inside = row >= 0 && row < height_;
-    return values_.data() + (inside ? static_cast<std::size_t>(row) % 3 : 3) * size_;
+    return values_.get() + (inside ? static_cast<std::size_t>(row) % 3 : 3) * size_;
   }
 
   std::ptrdiff_t height_;
   std::size_t channels_, size_;
-  std::vector<float> values_;
+  Aligned<float> values_;
 };
 
 // Brings the rows of a map, normalised and kept from 0 to 6, into a window, as filters get down to them.
@@ -80,60 +79,72 @@ class Reader {
   std::ptrdiff_t next_ = 0;
 };
 
-void filter_map(const Layer& layer, const float* map, float* out) {
-  Window window(layer.maps);
+// Maps that one thread goes through with the same windows, small ones several at a time.
+std::size_t maps_at_a_time(const Maps& maps) {
+  return std::clamp<std::size_t>(128 / (maps.height * maps.width), 1, 8);
+}
+
+void filter_map(const Layer& layer, const float* map, Window& window, bool past, float* out) {
   Reader reader(layer, map);
   for (std::size_t row = 0; row < layer.maps.filtered_height(); ++row) {
     const auto centre = static_cast<std::ptrdiff_t>(row * layer.maps.stride);
     reader.read(centre + 2, window);
-    layers().filter_row(layer.strip, window.seen(centre).data(), out + row * layer.filtered_row);
+    layers().filter_row(layer.strip, window.seen(centre).data(), past, out + row * layer.filtered_row);
   }
 }
 
 // Sums in double of what is added up in float over some places at a time.
 class Sums {
  public:
-  explicit Sums(std::size_t size) : partial(size), total(size) {}
+  explicit Sums(std::size_t size) : partial(aligned<float>(size)), total(size) {}
 
   // `places` more of them are in the floats.
   void added(std::size_t places) {
     if ((places_ += places) >= 64) flush();
   }
   void flush() {
-    for (std::size_t i = 0; i < partial.size(); ++i) total[i] += static_cast<double>(partial[i]);
-    std::fill(partial.begin(), partial.end(), 0.0F);
+    for (std::size_t i = 0; i < total.size(); ++i) total[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
     places_ = 0;
   }
 
-  std::vector<float> partial;
+  Aligned<float> partial;
   std::vector<double> total;
 
  private:
   std::size_t places_ = 0;
 };
 
-// The gradients by the rows of a map, which go to `out` when no more is to be added to them, and the sums by channel of
-// what passes of them and of its products with the centred values.
-class Descent {
- public:
-  Descent(const Layer& layer, const float* map, bool past, float* out)
-      : window(layer.maps), passed(2 * layer.maps.channels), layer_(layer), map_(map), past_(past), out_(out) {}
+// What the gradients of some maps need and come to: those by the rows that filters see, the sums by filter, and those by
+// channel of what passes of the gradients and of its products with the centred values.
+struct Descent {
+  explicit Descent(const Layer& layer)
+      : values(layer.maps),
+        by_row(layer.maps),
+        outer(aligned<float>(layer.filtered_row + 4 * layer.maps.channels)),
+        by_filter(taps * layer.maps.channels),
+        passed(2 * layer.maps.channels) {}
 
-  void finish(std::ptrdiff_t below) {
-    const std::size_t channels = layer_.maps.channels, size = layer_.row;
-    for (; next_ < std::min(below, static_cast<std::ptrdiff_t>(layer_.maps.height)); ++next_) {
-      const std::size_t offset = static_cast<std::size_t>(next_) * size;
-      const float* const row = window.row(next_);
-      layers().copy(row, size, past_, out_ + offset);
-      float* const sum = passed.partial.data();
-      layers().add_passed(layer_.by.affine(), map_ + offset, row, layer_.maps.width, channels, sum, sum + channels);
-      passed.added(layer_.maps.width);
-      window.clear(next_);
+  Window values, by_row;
+  Aligned<float> outer;  // a row of the gradient, between two columns of zeros
+  Sums by_filter, passed;
+};
+
+// Brings what passes of the gradients by the rows of a map to `out`, when no more is to be added to them.
+class Writer {
+ public:
+  Writer(const Layer& layer, const float* map, bool past, float* out)
+      : layer_(layer), map_(map), past_(past), out_(out) {}
+
+  void write(std::ptrdiff_t below, Descent& descent) {
+    const Maps& maps = layer_.maps;
+    for (; next_ < std::min(below, static_cast<std::ptrdiff_t>(maps.height)); ++next_) {
+      const std::size_t offset = static_cast<std::size_t>(next_) * layer_.row;
+      float* const sum = descent.passed.partial.get();
+      layers().take_passed(layer_.by.affine(), map_ + offset, descent.by_row.row(next_), maps.width, maps.channels,
+                           past_, out_ + offset, sum, sum + maps.channels);
+      descent.passed.added(maps.width);
     }
   }
-
-  Window window;
-  Sums passed;
 
  private:
   const Layer& layer_;
@@ -143,40 +154,37 @@ class Descent {
   std::ptrdiff_t next_ = 0;
 };
 
+void spread_map(const Layer& layer, const float* map, const float* gradient, Descent& descent, bool past, float* out) {
+  Reader reader(layer, map);
+  Writer writer(layer, map, past, out);
+  for (std::size_t row = 0; row < layer.maps.filtered_height(); ++row) {
+    const auto centre = static_cast<std::ptrdiff_t>(row * layer.maps.stride);
+    writer.write(centre - 1, descent);
+    reader.read(centre + 2, descent.values);
+    std::copy_n(gradient + row * layer.filtered_row, layer.filtered_row,
+                descent.outer.get() + 2 * layer.maps.channels);
+    layers().spread_row(layer.strip, descent.values.seen(centre).data(), descent.outer.get(),
+                        descent.by_row.seen(centre).data(), descent.by_filter.partial.get());
+    descent.by_filter.added(layer.strip.width);
+  }
+  writer.write(static_cast<std::ptrdiff_t>(layer.maps.height), descent);
+}
+
 struct Totals {
   std::vector<double> by_filter, passed;
 };
-
-Totals spread_map(const Layer& layer, const float* map, const float* gradient, bool past, float* out) {
-  const std::size_t channels = layer.maps.channels;
-  Window values(layer.maps);
-  Reader reader(layer, map);
-  Descent descent(layer, map, past, out);
-  Sums by_filter(taps * channels);
-  std::vector<float> outer(layer.filtered_row + 4 * channels);
-  for (std::size_t row = 0; row < layer.maps.filtered_height(); ++row) {
-    const auto centre = static_cast<std::ptrdiff_t>(row * layer.maps.stride);
-    descent.finish(centre - 1);
-    reader.read(centre + 2, values);
-    std::copy_n(gradient + row * layer.filtered_row, layer.filtered_row, outer.data() + 2 * channels);
-    layers().spread_row(layer.strip, values.seen(centre).data(), outer.data(), descent.window.seen(centre).data(),
-                        by_filter.partial.data());
-    by_filter.added(layer.strip.width);
-  }
-  descent.finish(static_cast<std::ptrdiff_t>(layer.maps.height));
-  by_filter.flush();
-  descent.passed.flush();
-  return {std::move(by_filter.total), std::move(descent.passed.total)};
-}
 
 }  // namespace
 
 void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, int threads,
                Progress& progress) {
   const Layer layer(maps, scale, filters);
-  parallel_for(threads, maps.count, progress, [&](std::size_t number) {
-    filter_map(layer, maps.values + number * maps.height * layer.row,
-               out + number * maps.filtered_height() * layer.filtered_row);
+  const bool past = goes_past_cache(out, maps.count * maps.filtered_height() * layer.filtered_row);
+  parallel_ranges(threads, maps.count, maps_at_a_time(maps), progress, [&](std::size_t begin, std::size_t end) {
+    Window window(maps);
+    for (std::size_t number = begin; number < end; ++number)
+      filter_map(layer, maps.values + number * maps.height * layer.row, window, past,
+                 out + number * maps.filtered_height() * layer.filtered_row);
   });
 }
 
@@ -185,18 +193,24 @@ void depthwise_backward(const Maps& maps, const Scale& scale, const float* filte
   const Layer layer(maps, scale, filters);
   const std::size_t size = maps.height * layer.row, filtered = maps.filtered_height() * layer.filtered_row;
   const bool past = goes_past_cache(out.by_value, maps.count * size);
-  std::vector<Totals> of_maps(maps.count);
-  parallel_for(threads, maps.count, progress, [&](std::size_t number) {
-    of_maps[number] = spread_map(layer, maps.values + number * size, gradient + number * filtered, past,
-                                 out.by_value + number * size);
+  const std::size_t grain = maps_at_a_time(maps);
+  std::vector<Totals> of_ranges((maps.count + grain - 1) / grain);
+  parallel_ranges(threads, maps.count, grain, progress, [&](std::size_t begin, std::size_t end) {
+    Descent descent(layer);
+    for (std::size_t number = begin; number < end; ++number)
+      spread_map(layer, maps.values + number * size, gradient + number * filtered, descent, past,
+                 out.by_value + number * size);
+    descent.by_filter.flush();
+    descent.passed.flush();
+    of_ranges[begin / grain] = {std::move(descent.by_filter.total), std::move(descent.passed.total)};
   });
-  Totals all = std::move(of_maps.front());
-  for (std::size_t number = 1; number < maps.count; ++number) {
+  Totals all = std::move(of_ranges.front());
+  for (std::size_t range = 1; range < of_ranges.size(); ++range) {
     const auto add = [](std::vector<double>& to, const std::vector<double>& from) {
       for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
     };
-    add(all.by_filter, of_maps[number].by_filter);
-    add(all.passed, of_maps[number].passed);
+    add(all.by_filter, of_ranges[range].by_filter);
+    add(all.passed, of_ranges[range].passed);
   }
   for (std::size_t i = 0; i < all.by_filter.size(); ++i) by_filter[i] = static_cast<float>(all.by_filter[i]);
   const Planes planes{maps.values, maps.count * maps.height * maps.width, maps.channels};

@@ -33,14 +33,16 @@ struct Layers {
   void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
                      std::size_t channels, float* sum, float* product);
 
+  // The same, which also moves what passes to `out` and leaves zeros in place of the gradient.
+  void (*take_passed)(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
+                      bool past, float* out, float* sum, float* product);
+
   // out = factor * (what passes - shift - (value - mean) * slope); out may be the gradient.
   void (*descend)(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
                   std::size_t places, std::size_t channels, bool past, float* out);
 
-  void (*copy)(const float* from, std::size_t size, bool past, float* to);
-
   // out = a row of maps under the filters: rows are the three that they see, from one column before the first.
-  void (*filter_row)(const Strip& strip, const float* const* rows, float* out);
+  void (*filter_row)(const Strip& strip, const float* const* rows, bool past, float* out);
 
   // What the gradient by that `out` is by the three rows and by the filters (9, channels), added to what is there.
   // Before and after the columns of the gradient lie two of zeros; the rows have two columns more than the filters see.

@@ -15,7 +15,7 @@ namespace facetools {
 namespace {
 
 // Places gone through for some channels before those for the next ones: together they fit the first cache.
-constexpr std::size_t tile = 8, taps = 9;
+constexpr std::size_t tile = 8;
 
 // Calls body(channel, begin, end) for the places [begin, end) of each tile and for each vector of channels.
 template <class Simd, class Body>
@@ -57,7 +57,7 @@ void clamp(const Affine& by, const float* values, std::size_t places, std::size_
 template <class Simd>
 typename Simd::Vector passed(const Affine& by, std::size_t c, typename Simd::Vector centred, const float* gradient) {
   const auto value = Simd::add_product(Simd::load(by.bias + c), centred, Simd::load(by.factor + c));
-  return Simd::between(value, Simd::splat(0), Simd::splat(6), Simd::load(gradient + c));
+  return Simd::between(value, Simd::splat(0), Simd::splat(6), Simd::load(gradient));
 }
 
 template <class Simd>
@@ -66,10 +66,25 @@ void add_passed(const Affine& by, const float* values, const float* gradient, st
   for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels)
     for (std::size_t c = 0; c < channels; c += Simd::lanes) {
       const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto inner = passed<Simd>(by, c, centred, gradient);
+      const auto inner = passed<Simd>(by, c, centred, gradient + c);
       Simd::store(sum + c, Simd::load(sum + c) + inner);
       Simd::store(product + c, Simd::add_product(Simd::load(product + c), inner, centred));
     }
+}
+
+template <class Simd>
+void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
+                 bool past, float* out, float* sum, float* product) {
+  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels, out += channels)
+    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
+      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
+      const auto inner = passed<Simd>(by, c, centred, gradient + c);
+      Simd::store(gradient + c, Simd::splat(0));
+      put<Simd>(past, out + c, inner);
+      Simd::store(sum + c, Simd::load(sum + c) + inner);
+      Simd::store(product + c, Simd::add_product(Simd::load(product + c), inner, centred));
+    }
+  if (past) Simd::fence();
 }
 
 template <class Simd>
@@ -78,38 +93,32 @@ void descend(const Affine& by, const float* shift, const float* slope, const flo
   for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels, out += channels)
     for (std::size_t c = 0; c < channels; c += Simd::lanes) {
       const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto inner = passed<Simd>(by, c, centred, gradient);
+      const auto inner = passed<Simd>(by, c, centred, gradient + c);
       const auto rest = inner - Simd::add_product(Simd::load(shift + c), centred, Simd::load(slope + c));
       put<Simd>(past, out + c, Simd::load(by.factor + c) * rest);
     }
   if (past) Simd::fence();
 }
 
-template <class Simd>
-void copy(const float* from, std::size_t size, bool past, float* to) {
-  for (std::size_t at = 0; at < size; at += Simd::lanes) put<Simd>(past, to + at, Simd::load(from + at));
-  if (past) Simd::fence();
-}
-
-template <class Simd>
+template <class Simd, std::size_t count>
 struct Taps {
   using Vector = typename Simd::Vector;
-  Vector tap[taps];
+  Vector tap[count];
 
   void load(const float* from, std::size_t channels) {
-    for (std::size_t i = 0; i < taps; ++i) tap[i] = Simd::load(from + i * channels);
+    for (std::size_t i = 0; i < count; ++i) tap[i] = Simd::load(from + i * channels);
   }
   void store(float* to, std::size_t channels) const {
-    for (std::size_t i = 0; i < taps; ++i) Simd::store(to + i * channels, tap[i]);
+    for (std::size_t i = 0; i < count; ++i) Simd::store(to + i * channels, tap[i]);
   }
 };
 
 template <class Simd, std::size_t stride>
-void filter(const Strip& strip, const float* const* rows, float* out) {
+void filter(const Strip& strip, const float* const* rows, bool past, float* out) {
   using Vector = typename Simd::Vector;
   const std::size_t channels = strip.channels;
   each_tile<Simd>(strip.width, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
-    Taps<Simd> weight;
+    Taps<Simd, 9> weight;
     weight.load(strip.filters + c, channels);
     for (std::size_t column = begin; column < end; ++column) {
       Vector sums[3];
@@ -120,50 +129,54 @@ void filter(const Strip& strip, const float* const* rows, float* out) {
         sums[row] = Simd::add_product(sums[row], w[1], Simd::load(from + channels));
         sums[row] = Simd::add_product(sums[row], w[2], Simd::load(from + 2 * channels));
       }
-      Simd::store(out + column * channels + c, sums[0] + sums[1] + sums[2]);
+      put<Simd>(past, out + column * channels + c, sums[0] + sums[1] + sums[2]);
     }
   });
 }
 
 template <class Simd>
-void filter_row(const Strip& strip, const float* const* rows, float* out) {
-  strip.stride == 1 ? filter<Simd, 1>(strip, rows, out) : filter<Simd, 2>(strip, rows, out);
+void filter_row(const Strip& strip, const float* const* rows, bool past, float* out) {
+  strip.stride == 1 ? filter<Simd, 1>(strip, rows, past, out) : filter<Simd, 2>(strip, rows, past, out);
+  if (past) Simd::fence();
 }
 
 template <class Simd, std::size_t stride>
 void spread(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
             float* by_filter) {
   using Vector = typename Simd::Vector;
-  const std::size_t channels = strip.channels;
+  const std::size_t channels = strip.channels, step = stride * channels;
+  // A row of taps at a time: what they see and the gradients that they share stay in registers from column to column.
   each_tile<Simd>(strip.width + 3 - stride, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
-    const auto gradient_at = [=](std::size_t column) { return Simd::load(gradient + column * channels + c); };
-    Taps<Simd> weight, sums;
-    weight.load(strip.filters + c, channels);
-    Vector before = gradient_at(begin), last = gradient_at(begin + 1);
-    for (std::size_t column = begin; column < end; ++column) {
-      const Vector here = gradient_at(column + 2);
-      for (std::size_t row = 0; row < 3; ++row) {
-        const Vector* const w = weight.tap + 3 * row;
-        float* const to = by_row[row] + column * stride * channels + c;
-        const Vector sum = Simd::add_product(Simd::load(to), here, w[0]);
+    for (std::size_t row = 0; row < 3; ++row) {
+      const float* outer = gradient + begin * channels + c;
+      const float* seen = rows[row] + begin * step + c;
+      float* to = by_row[row] + begin * step + c;
+      Taps<Simd, 3> weight, sums;
+      weight.load(strip.filters + 3 * row * channels + c, channels);
+      sums.load(by_filter + 3 * row * channels + c, channels);
+      Vector before = Simd::load(outer), last = Simd::load(outer + channels);
+      Vector left = Simd::load(seen), middle = Simd::load(seen + channels);
+      for (std::size_t column = begin; column < end; ++column, outer += channels, seen += step, to += step) {
+        if constexpr (stride == 2) middle = Simd::load(seen + channels);
+        const Vector here = Simd::load(outer + 2 * channels), right = Simd::load(seen + 2 * channels);
+        const Vector sum = Simd::add_product(Simd::load(to), here, weight.tap[0]);
         if constexpr (stride == 1) {
-          Simd::store(to, Simd::add_product(Simd::add_product(sum, last, w[1]), before, w[2]));
+          const Vector nearer = Simd::add_product(sum, last, weight.tap[1]);
+          Simd::store(to, Simd::add_product(nearer, before, weight.tap[2]));
         } else {
-          Simd::store(to, Simd::add_product(sum, last, w[2]));
-          Simd::store(to + channels, Simd::add_product(Simd::load(to + channels), here, w[1]));
+          Simd::store(to, Simd::add_product(sum, last, weight.tap[2]));
+          Simd::store(to + channels, Simd::add_product(Simd::load(to + channels), here, weight.tap[1]));
         }
+        sums.tap[0] = Simd::add_product(sums.tap[0], here, left);
+        sums.tap[1] = Simd::add_product(sums.tap[1], here, middle);
+        sums.tap[2] = Simd::add_product(sums.tap[2], here, right);
+        before = last;
+        last = here;
+        left = stride == 1 ? middle : right;
+        middle = right;
       }
-      before = last;
-      last = here;
+      sums.store(by_filter + 3 * row * channels + c, channels);
     }
-    sums.load(by_filter + c, channels);
-    for (std::size_t column = begin; column < end; ++column) {
-      const Vector here = gradient_at(column + 2);
-      const std::size_t at = column * stride * channels + c;
-      for (std::size_t tap = 0; tap < taps; ++tap)
-        sums.tap[tap] = Simd::add_product(sums.tap[tap], here, Simd::load(rows[tap / 3] + at + tap % 3 * channels));
-    }
-    sums.store(by_filter + c, channels);
   });
 }
 
@@ -175,8 +188,8 @@ void spread_row(const Strip& strip, const float* const* rows, const float* gradi
 }
 
 template <class Simd>
-constexpr Layers layers{add_moments<Simd>, clamp<Simd>,      add_passed<Simd>, descend<Simd>,
-                        copy<Simd>,        filter_row<Simd>, spread_row<Simd>};
+constexpr Layers layers{add_moments<Simd>, clamp<Simd>,      add_passed<Simd>, take_passed<Simd>,
+                        descend<Simd>,     filter_row<Simd>, spread_row<Simd>};
 
 }  // namespace
 
