@@ -10,8 +10,18 @@ from torch.nn import functional as F
 
 from facetools import _core
 
-#: Count, height, width, channels: odd and even sides, of one and two places too, and more than the cache holds.
-SHAPES = [(3, 7, 5, 16), (2, 8, 6, 48), (5, 1, 1, 32), (3, 2, 9, 16), (1, 1, 3, 16), (2, 23, 37, 32), (8, 96, 64, 96)]
+#: Count, height, width, channels: odd and even sides, of one and two places too, many small maps, of which several are
+#: gone through at a time, and more than the cache holds.
+SHAPES = [
+    (3, 7, 5, 16),
+    (2, 8, 6, 48),
+    (5, 1, 1, 32),
+    (3, 2, 9, 16),
+    (1, 1, 3, 16),
+    (19, 3, 2, 32),
+    (2, 23, 37, 32),
+    (8, 96, 64, 96),
+]
 
 EPSILON = 1e-5
 
@@ -69,8 +79,9 @@ def test_it_is_torchs_three_layers(shape: tuple[int, int, int, int], stride: int
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_threads_change_nothing(stride: int) -> None:
-    case = Case((7, 20, 16, 48), stride)
+@pytest.mark.parametrize("shape", [(7, 20, 16, 48), (19, 3, 2, 32)])
+def test_threads_change_nothing(shape: tuple[int, int, int, int], stride: int) -> None:
+    case = Case(shape, stride)
     for one, other in zip(case.by_core(), case.by_core(3), strict=True):
         assert torch.equal(one, other)
 

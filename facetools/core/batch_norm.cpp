@@ -17,6 +17,15 @@ constexpr std::size_t short_sum = 64;
 // Places in pieces of about as many values, whatever the number of threads, on which no sum may depend.
 std::size_t places_of_piece(std::size_t channels) { return std::max<std::size_t>(1, 65536 / channels); }
 
+// Calls body(begin, end) for the places of each piece, in no more threads than so many values are worth: to start one
+// takes as long as to go through half a million.
+template <class Body>
+void each_piece(const Planes& planes, int threads, Progress& progress, const Body& body) {
+  const std::size_t channels = planes.channels, worth = std::max<std::size_t>(1, planes.places * channels / 500000);
+  const int helped = worth < static_cast<std::size_t>(threads) ? static_cast<int>(worth) : threads;
+  parallel_ranges(helped, planes.places, places_of_piece(channels), progress, body);
+}
+
 struct Sums {
   std::vector<double> first, second;  // of each channel
 };
@@ -27,7 +36,7 @@ Sums sums(const Planes& planes, int threads, Progress& progress, const Add& add)
   const std::size_t channels = planes.channels, grain = places_of_piece(channels);
   const std::size_t pieces = (planes.places + grain - 1) / grain;
   std::vector<double> of_pieces(pieces * 2 * channels);
-  parallel_ranges(threads, planes.places, grain, progress, [&](std::size_t begin, std::size_t end) {
+  each_piece(planes, threads, progress, [&](std::size_t begin, std::size_t end) {
     double* const total = of_pieces.data() + begin / grain * 2 * channels;
     const Aligned<float> partial = aligned<float>(2 * channels);
     for (std::size_t from = begin; from < end; from += short_sum) {
@@ -68,7 +77,7 @@ void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int t
   const std::size_t channels = planes.channels;
   const Normalisation by(scale, channels);
   const bool past = goes_past_cache(out, planes.places * channels);
-  parallel_ranges(threads, planes.places, places_of_piece(channels), progress, [&](auto begin, auto end) {
+  each_piece(planes, threads, progress, [&](auto begin, auto end) {
     kernels().layers.clamp(by.affine(), planes.at(begin), end - begin, channels, past, out + begin * channels);
   });
 }
@@ -99,7 +108,7 @@ void descend_relu6(const Planes& planes, const Scale& scale, const float* gradie
   }
   // Where the gradient lies, memory has been read already.
   const bool past = out.by_value != gradient && goes_past_cache(out.by_value, planes.places * channels);
-  parallel_ranges(threads, planes.places, places_of_piece(channels), progress, [&](auto begin, auto end) {
+  each_piece(planes, threads, progress, [&](auto begin, auto end) {
     const std::size_t at = begin * channels;
     kernels().layers.descend(by.affine(), shift.get(), slope.get(), planes.values + at, gradient + at, end - begin,
                              channels, past, out.by_value + at);

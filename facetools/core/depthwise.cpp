@@ -114,8 +114,8 @@ class Sums {
   std::size_t places_ = 0;
 };
 
-// What the gradients of some maps need and come to: those by the rows that filters see, the sums by filter, and those by
-// channel of what passes of the gradients and of its products with the centred values.
+// What the gradients of some maps need and come to: those by the rows that filters see, the sums by filter, and those
+// by channel of what passes of the gradients and of its products with the centred values.
 struct Descent {
   explicit Descent(const Layer& layer)
       : values(layer.maps),
