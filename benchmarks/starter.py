@@ -2,10 +2,11 @@
 
     python benchmarks/starter.py celeba8k OUT
 
-trains three teachers and, by their scores of the training faces, a student in OUT (what was broken off goes on; other
-options are fa-train's), writes facetools/models/starter.pt (the student in half precision, without what training alone
-needs) and, below "Figures" in the card beside it, how right that file is on the test partition of CELEBA, which it has
-not seen: by attribute, by subgroup, and on the same faces cropped, scaled and greyed; that alone without OUT.
+trains networks in OUT, of which the later ones learn what earlier ones say of the training faces (what was broken off
+goes on; other options are fa-train's), writes facetools/models/starter.pt (the last of them in half precision, without
+what training alone needs) and, below "Figures" in the card beside it, how right that file is on the test partition of
+CELEBA, which it has not seen: by attribute, by subgroup, and on the same faces cropped, scaled and greyed; that alone
+without OUT.
 """
 
 from __future__ import annotations
@@ -35,34 +36,39 @@ SUBGROUPS = ("Male", "Young")
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 DRAWN = 300
 
-#: Runs of fa-train, all of the recipe modern and from random weights: three that differ in what they get wrong, and one
-#: that learns what they say together. A few grey and closely cropped faces are for those that users have.
-TEACHERS = {
-    "modern-0": "--seed 0 --epochs 14 --image-size 96x80",
-    "modern-1": "--seed 1 --epochs 14 --image-size 96x80",
-    "onecycle": "--epochs 25 --image-size 80x64 --schedule onecycle --distillation 0 --mixup 0.2",
+#: How users' faces differ from CelebA's: a few grey and closely cropped ones are for them.
+VARIED = "--grayscale 0.05 --zoom 0.15"
+
+#: Runs of fa-train, all of the recipe modern and from random weights, and those whose scores of the training faces they
+#: learn: four that differ in what they get wrong, and three that learn what others say together, each of more pixels.
+#: The last is the starter model.
+RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "modern-0": ("--seed 0 --epochs 14 --image-size 96x80", ()),
+    "modern-1": ("--seed 1 --epochs 14 --image-size 96x80", ()),
+    "modern-2": ("--seed 2 --epochs 14 --image-size 96x80", ()),
+    "onecycle": ("--epochs 25 --image-size 80x64 --schedule onecycle --distillation 0 --mixup 0.2", ()),
+    "student": (f"--epochs 24 --image-size 96x80 --distillation 0.7 {VARIED}", ("modern-0", "modern-1", "onecycle")),
+    "second": (
+        f"--epochs 24 --image-size 112x96 --distillation 0.7 {VARIED}",
+        ("modern-0", "modern-1", "modern-2", "student"),
+    ),
+    "third": (f"--epochs 28 --image-size 128x104 --distillation 0.8 {VARIED}", ("second", "student")),
 }
-STUDENT = "--epochs 24 --image-size 96x80 --grayscale 0.05 --zoom 0.15 --distillation 0.7"
 
 
 def trained(celeba: Path, out: Path, options: list[str]) -> Path:
-    """The run of the student, and before it those of its teachers."""
+    """The last of the runs, after those that teach it."""
 
     def run(command: str, *arguments: str | Path) -> None:
         line = [sys.executable, "-m", f"facetools.commands.{command}", str(celeba), *map(str, arguments)]
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
 
-    def train(name: str, settings: str, *more: str | Path) -> Path:
-        given = ("--recipe", "modern", "--weights", "none", *settings.split(), *more, *options)
+    for name, (settings, teachers) in RUNS.items():
+        said = [word for teacher in teachers for word in ("--teacher", out / f"{teacher}.npy")]
+        given = ("--recipe", "modern", "--weights", "none", *settings.split(), *said, *options)
         run("train", "-o", out / name, "--resume", *given)
-        return out / name
-
-    said: list[str | Path] = []
-    for name, settings in TEACHERS.items():
-        model, scores = train(name, settings) / "best.pt", out / f"{name}.npy"
-        run("predict", "--partition", "train", "--model", model, "-o", scores)
-        said += ["--teacher", scores]
-    return train("student", STUDENT, *said)
+        run("predict", "--partition", "train", "--model", out / name / "best.pt", "-o", out / f"{name}.npy")
+    return out / name
 
 
 def store(run: Path) -> None:
