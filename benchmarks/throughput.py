@@ -164,10 +164,14 @@ def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
     model, batches = _predictor(size), len(_paths(folder)) // BATCH
     batch = _some(folder, size)[:BATCH]
     model.settle(batch)
-    pool = ThreadPoolExecutor(THREADS if model.on_cpu else 1)
+    pool = ThreadPoolExecutor(THREADS)
+    pixels = to_pixels(batch, choose_device("auto"))
+
+    def begun() -> Callable[[], np.ndarray]:
+        return pool.submit(model.scores, batch).result if model.on_cpu else model.begun(pixels)
 
     def work() -> tuple[int, np.ndarray]:
-        found = list(pool.map(lambda _: model.scores(batch), range(batches)))
+        found = [scores() for scores in [begun() for _ in range(batches)]]
         return batches * BATCH, found[0]
 
     return work

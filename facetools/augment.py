@@ -113,12 +113,14 @@ def warp(images: Tensor, warps: np.ndarray, *, threads: int | None = None) -> Te
         return warped
     from torch.nn.functional import affine_grid, grid_sample
 
+    from facetools.gpu import upload
+
     images = images.to(torch.float32)
     height, width = images.shape[-2:]
     # From grid_sample's (x, y), -1 to 1 between the outer edges of the pixels, to (row, column) and back.
     to_pixels = np.array([[0, height / 2, (height - 1) / 2], [width / 2, 0, (width - 1) / 2], [0, 0, 1]])
-    theta = torch.from_numpy((np.linalg.inv(to_pixels) @ warps @ to_pixels)[:, :2].astype(np.float32))
-    grid = affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    theta = (np.linalg.inv(to_pixels) @ warps @ to_pixels)[:, :2].astype(np.float32)
+    grid = affine_grid(upload(theta, images.device), list(images.shape), align_corners=False)
     warped = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last) if channels_last else warped
 
@@ -129,11 +131,12 @@ def recolor(images: Tensor, draws: Draws) -> Tensor:
     to 255 at the end alone. Grey is 0.299 red + 0.587 green + 0.114 blue (Rec. 601)."""
     if all((factors == 1).all() for factors in (draws.brightness, draws.contrast, draws.saturation)):
         return images
+    from facetools.gpu import upload
 
     def factors(values: np.ndarray) -> Tensor:
-        return images.new_tensor(values).view(-1, 1, 1, 1)
+        return upload(values.astype(np.float32), images.device).view(-1, 1, 1, 1)
 
-    grey = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    grey = (images * factors(np.array(LUMA)).view(1, 3, 1, 1)).sum(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)
     kept = draws.brightness * draws.contrast
     rest = grey * factors(kept * (1 - draws.saturation)) + mean * factors(draws.brightness - kept)

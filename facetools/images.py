@@ -326,6 +326,16 @@ def _in_order(items: Iterable[S], size: int, do: Callable[[list[S]], T], jobs: i
             pool.shutdown(cancel_futures=True)
 
 
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """`items`, each made in another thread while the one before is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
+
+
 def decoded(
     paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:
@@ -335,11 +345,25 @@ def decoded(
 
 def load(reader: Reader, path: str, size: tuple[int, int] | None) -> np.ndarray | ImageError:
     """The pixels of one image as `decode` gives them, or the reason why there are none."""
+    data = content(reader, path)
+    return data if isinstance(data, ImageError) else pixels_of(data, size)
+
+
+def content(reader: Reader, path: str) -> bytes | ImageError:
+    """The bytes of one image, or the reason why there are none."""
     try:
         path.encode("utf-8")
-        return decode(reader.read(path), size)
+        return reader.read(path)
     except UnicodeEncodeError:
         return ImageError("the file name is not UTF-8")
+    except ImageError as error:
+        return error
+
+
+def pixels_of(data: bytes, size: tuple[int, int] | None) -> np.ndarray | ImageError:
+    """What `decode` makes of `data`, or the reason why it cannot."""
+    try:
+        return decode(data, size)
     except ImageError as error:
         return error
 
@@ -360,9 +384,9 @@ def batches(
     images = decoded(paths, size, jobs=jobs)
     while batch := list(islice(images, rows)):
         names, found = zip(*batch, strict=True)
-        kept = _kept(names, found, failed)
-        if kept:
-            yield kept, _stacked(found)
+        there = kept(names, found, failed)
+        if there:
+            yield there, _stacked(found)
 
 
 def computed(
@@ -385,12 +409,12 @@ def computed(
 
         with closing(_in_order(paths, rows, do, jobs)) as results:
             for names, errors, result in results:
-                kept = _kept(names, errors, failed)
+                there = kept(names, errors, failed)
                 if result is not None:
-                    yield kept, result
+                    yield there, result
 
 
-def _kept(names: Sequence[str], found: Sequence[object], failed: Callable[[str, str], None]) -> list[str]:
+def kept(names: Sequence[str], found: Sequence[object], failed: Callable[[str, str], None]) -> list[str]:
     """The paths of the images that could be had; the others are told to `failed`."""
     for path, image in zip(names, found, strict=True):
         if isinstance(image, ImageError):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from facetools.cache import Pixels
 from facetools.checkpoint import CheckpointError
 from facetools.distributed import Group, Place
 from facetools.examples import Examples
+from facetools.gpu import Replayed, replayed, upload
+from facetools.images import ahead
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
@@ -34,8 +36,8 @@ from facetools.model import (
     has_bfloat16,
     load_checkpoint,
     on_device,
+    probabilities,
     save_checkpoint,
-    scores,
     to_pixels,
 )
 from facetools.recipes import NO_AUGMENTATION, Recipe
@@ -43,8 +45,6 @@ from facetools.synced import synced
 
 #: Batches of which an average takes its statistics.
 SETTLING = 20
-
-T = TypeVar("T")
 
 
 class DivergedError(ArithmeticError):
@@ -94,17 +94,28 @@ class Learner:
             synced(self._model)
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = optimization.optimizer(self._model, recipe)
-        self._average = optimization.average(self._model, recipe.averaging)
+        self._rate = recipe.rate
+        self._average = optimization.Average(self._model, recipe.averaging) if recipe.averaging else None
         self._judged = self._model if self._average is None else cast(AttributeNet, self._average.module)
         if checkpoint:
-            self._optimizer.load_state_dict(checkpoint["optimizer"])
-            if self._average is not None:
-                self._average.load_state_dict(checkpoint["average"])
+            self._restore(checkpoint)
         # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
         has_it = device.type == "cuda" and has_bfloat16(device)
         self._bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
         self._losses = _Losses(device)
         self._started, self._seen_before = time.perf_counter(), 0
+        self._replayed: tuple[tuple[bool, bool], Replayed] | None = None
+        self._scores = replayed(partial(probabilities, self._judged, bfloat16=self._bfloat16), device)
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the optimizer and the average of a checkpoint, whatever device they were on."""
+        own = [{name: group[name] for name in group if name != "params"} for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(checkpoint["optimizer"])
+        self._rate = float(self._optimizer.param_groups[0]["lr"])
+        for group, settings in zip(self._optimizer.param_groups, own, strict=True):
+            group.update(settings)
+        if self._average is not None:
+            self._average.load_state_dict(checkpoint["average"])
 
     def grow(self, size: tuple[int, int]) -> None:
         """From now on the network is that of images of `size`; what it was for smaller ones, and what they gave in
@@ -130,11 +141,10 @@ class Learner:
         for rows, (kept, images_of_step) in zip(rest, self._own(rest, pixels_of), strict=True):
             step = progress.epoch * steps + progress.step
             done = step / (steps * recipe.epochs)
-            for parameters in self._optimizer.param_groups:
-                parameters["lr"] = recipe.rate * optimization.rate_factor(recipe.schedule, done)
+            self._rate = recipe.rate * optimization.rate_factor(recipe.schedule, done)
             if self._vary(rows, kept):
                 targets = examples.targets(kept, recipe.distillation)
-                own_part = 0.0 if examples.taught is not None else recipe.distillation * (2 * done - 1)
+                own_part = 0.0 if examples.taught is not None else max(0.0, recipe.distillation * (2 * done - 1))
                 self._learn(network, rows, kept, images_of_step, targets, step, own_part)
             progress.step += 1
             yield len(rows)
@@ -169,23 +179,52 @@ class Learner:
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
         pixels, truth = inputs(images, targets, places, len(rows), recipe, self._device, rng)
+        share = 0.0 if self._average is None else self._average.next_share()
+        if self._device.type == "cuda" and here.world == 1:
+            kind = (progress.epoch < recipe.freeze_epochs, own_part > 0)
+            if self._replayed is None or self._replayed[0] != kind:
+                self._replayed = kind, Replayed(partial(self._step_by, network, own_part > 0))
+            numbers = upload(np.array((self._rate, own_part, share), np.float32), self._device)
+            loss = self._replayed[1](pixels, truth, numbers)
+        else:
+            # Gradients are averaged over processes, each of which has its part of the batch's mean.
+            part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+            loss = self._step(network, pixels, truth, self._rate, own_part or None, share, part_of_mean)
+        progress.loss_sum += self._losses.add(loss * len(kept), step)
+        progress.images += len(kept)
+
+    def _step_by(self, network: Module, taught: bool, pixels: Tensor, truth: Tensor, numbers: Tensor) -> Tensor:
+        """_step by numbers that are a tensor (3,)."""
+        rate, own_part, share = numbers.unbind()
+        return self._step(network, pixels, truth, rate, own_part if taught else None, share)
+
+    def _step(
+        self,
+        network: Module,
+        pixels: Tensor,
+        truth: Tensor,
+        rate: float | Tensor,
+        own_part: float | Tensor | None,
+        share: float | Tensor,
+        part_of_mean: float = 1.0,
+    ) -> Tensor:
+        """One step of the optimizer, and of the average, for which the network counts by `share`; its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            if own_part > 0:
+            if own_part is not None:
                 truth = self._taught(pixels, truth, own_part)
             logits = network(pixels)
-        # Gradients are averaged over processes, each of which has its part of the batch's mean.
-        part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
-        loss = LOSSES[recipe.loss](logits.float(), truth) if len(kept) else logits.sum() * 0
+        loss = LOSSES[self._recipe.loss](logits.float(), truth) if part_of_mean else logits.sum() * 0
         self._optimizer.zero_grad(set_to_none=True)
         (loss * part_of_mean).backward()
         self._optimizer.step()
         if self._average is not None:
-            self._average.update_parameters(self._model)
-        progress.loss_sum += self._losses.add(loss.detach() * len(kept), step)
-        progress.images += len(kept)
+            self._average.follow(self._model, share)
+        return loss.detach()
 
     @torch.no_grad()
-    def _taught(self, pixels: Tensor, truth: Tensor, part: float) -> Tensor:
+    def _taught(self, pixels: Tensor, truth: Tensor, part: float | Tensor) -> Tensor:
         """`truth` (n, a), of which the average's scores are a part."""
         return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part)
 
@@ -227,7 +266,7 @@ class Learner:
         for rows, pixels in ahead(pixels_of.batch(np.arange(s, min(s + batch, len(examples)))) for s in starts):
             if len(rows):
                 kept.append(rows)
-                found.append(scores(self._judged, to_pixels(pixels, self._device), self._bfloat16))
+                found.append(self._scores(to_pixels(pixels, self._device)).cpu().numpy())
         parts = [batch for part in self._group.gathered(list(zip(kept, found, strict=True))) for batch in part]
         if not parts:
             return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)
@@ -241,7 +280,7 @@ class Learner:
         record = {
             "epoch": progress.epoch + 1,
             "loss": progress.loss_sum / progress.images,
-            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "learning_rate": self._rate,
             **_measures(truth, predicted, LOSSES[self._recipe.loss]),
             "images_per_second": round((progress.images - self._seen_before) / self._seconds, 1),
         }
@@ -336,7 +375,7 @@ def inputs(
         nothing = torch.zeros(2, 3, *images_of_step.shape[1:3], device=device)
         return nothing, torch.zeros(2, targets.shape[1], device=device)
     pixels = on_device(images_of_step, device)
-    truth = torch.from_numpy(targets).to(device)
+    truth = upload(targets, device)
     if recipe.augmentation != NO_AUGMENTATION:
         draws = augment.draw(batch, recipe.augmentation, rng).take(places)
         pixels = augment.recolor(augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:])), draws)
@@ -388,13 +427,3 @@ class _Losses:
                     f"the loss at step {self._first + offset + 1} is {value}; try a lower --learning-rate or --amp off"
                 )
         return math.fsum(values)
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """`items`, each made in another thread while the one before is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]

@@ -25,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from facetools import checkpoint, files, hardware, memory
 from facetools.architecture import PIXEL_MEAN, PIXEL_STD, ModelConfig
 from facetools.checkpoint import CheckpointError
+from facetools.gpu import upload
 from facetools.mobilenet import mobilenet_v2
 
 #: Pixels of a side at most of the images on which a network and its folded copy are compared.
@@ -82,14 +83,19 @@ def ready(model: AttributeNet, device: torch.device) -> AttributeNet:
     return folded(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def scores(model: AttributeNet, pixels: Tensor, bfloat16: bool) -> np.ndarray:
+def probabilities(model: AttributeNet, pixels: Tensor, bfloat16: bool) -> Tensor:
     """The scores, float32 (n, attributes), of `pixels` (n, 3, height, width), 0 to 255, by a model in eval mode on
     their device."""
     with torch.inference_mode(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
         logits = model(pixels).float()
         if model.config.flip_average:
             logits = (logits + model(pixels.flip(3)).float()) / 2
-    return torch.sigmoid(logits).cpu().numpy()
+        return torch.sigmoid(logits)
+
+
+def scores(model: AttributeNet, pixels: Tensor, bfloat16: bool) -> np.ndarray:
+    """The same in memory."""
+    return probabilities(model, pixels, bfloat16).cpu().numpy()
 
 
 def trainable_parameters(model: nn.Module) -> int:
@@ -99,10 +105,7 @@ def trainable_parameters(model: nn.Module) -> int:
 
 def on_device(batch: np.ndarray, device: torch.device) -> Tensor:
     """A batch of images, uint8 (n, height, width, 3), as a uint8 tensor (n, 3, height, width), channels last."""
-    tensor = torch.from_numpy(batch)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.permute(0, 3, 1, 2)
+    return upload(batch, device).permute(0, 3, 1, 2)
 
 
 def to_pixels(batch: np.ndarray, device: torch.device) -> Tensor:

@@ -20,30 +20,35 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 MOMENTUM = 0.95
 
+#: Streams of a GPU on which matrices are turned.
+STREAMS = 8
+
 #: The root of the mean square of a step, in learning rates; AdamW's is usually 0.2 to 0.4 (Liu et al. 2025).
 REACH = 0.4
 
 
 class Muon(torch.optim.AdamW):
     """AdamW, but that each of `matrices`, (outputs, ...) with the rest as one side, takes orthogonal steps, with the
-    same learning rate and weight decay."""
+    same learning rate, which may be a tensor, and weight decay."""
 
-    def __init__(self, groups: list[dict[str, Any]], matrices: Iterable[Tensor], lr: float) -> None:
-        super().__init__(groups, lr=lr, fused=True)
+    def __init__(
+        self, groups: list[dict[str, Any]], matrices: Iterable[Tensor], lr: float, capturable: bool = False
+    ) -> None:
+        super().__init__(groups, lr=lr, fused=True, capturable=capturable)
         self._matrices = set(matrices)
+        self._streams = [torch.cuda.Stream() for _ in range(STREAMS)] if capturable else []
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients of the matrices are used up by it."""
         given = [(weight, group) for group in self.param_groups for weight in group["params"]]
         turned = [(weight, group) for weight, group in given if weight in self._matrices and weight.grad is not None]
+        turned.sort(key=lambda turn: -turn[0].numel())
         if turned and turned[0][0].device.type == "cpu":
             # Each by one thread: most are so small that threads which share one wait for each other.
-            turned.sort(key=lambda turn: -turn[0].numel())
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(self._turn_alone, *zip(*turned, strict=True)))
-        else:
-            for weight, group in turned:
-                self._turn(weight, group)
+        elif turned:
+            self._turn_at_once(turned)
         for weight, _ in turned:
             weight.grad = None  # so that AdamW passes over it
         return super().step(closure)
@@ -52,18 +57,30 @@ class Muon(torch.optim.AdamW):
         with in_one_thread():
             self._turn(weight, group)
 
+    def _turn_at_once(self, turned: list[tuple[Tensor, dict[str, Any]]]) -> None:
+        """On several streams, since none of the matrices fills a GPU."""
+        current = torch.cuda.current_stream()
+        for number, stream in enumerate(self._streams):
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                for weight, group in turned[number::STREAMS]:
+                    self._turn(weight, group)
+        for stream in self._streams:
+            current.wait_stream(stream)
+
     @torch.no_grad()
     def _turn(self, weight: Tensor, group: dict[str, Any]) -> None:
         gradient, rate, decay = weight.grad, group["lr"], group["weight_decay"]
         assert gradient is not None
         state = self.state[weight]
         if not state:
-            state["momentum"], state["step"] = torch.zeros_like(weight), torch.zeros(())
-        state["step"] += 1  # for which AdamW looks when a state is loaded
+            state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # for which AdamW looks when a state is loaded
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         direction = gradient.lerp(state["momentum"], MOMENTUM)
         step = orthogonal(direction.reshape(len(weight), -1)).reshape(weight.shape)
-        weight.mul_(1 - rate * decay).add_(step, alpha=-rate * REACH * max(len(weight), weight[0].numel()) ** 0.5)
+        reach = REACH * max(len(weight), weight[0].numel()) ** 0.5
+        weight.mul_(1 - rate * decay).sub_(step.mul_(rate * reach))
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:

@@ -3,7 +3,7 @@
 That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs it is ONNX Runtime, if the backbone is
 MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face would wait.
 Threads of a CPU take each its own batch, from bytes to scores: to share one they would wait for each other at every
-layer, and for those that decode.
+layer, and for those that decode. A GPU also decodes JPEGs, some while it computes those before.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from facetools import checkpoint, hardware, images, memory
 from facetools.architecture import ModelConfig
+
+if TYPE_CHECKING:
+    import torch
 
 #: Pixels of the images that a CPU computes at a time: the layers of more do not stay in its caches.
 TOGETHER = 8 * 224**2
@@ -54,7 +57,10 @@ def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bo
         found = checkpoint.read(path)
         if found.config.backbone == "mobilenet_v2":
             return _Onnx(found)
-    return _Torch(path, device, number, bfloat16)
+    from facetools import model
+
+    chosen = model.choose_device(device, number)
+    return (_Cpu if chosen.type == "cpu" else _Gpu)(path, chosen, bfloat16)
 
 
 def settle(network: Predictor, paths: Sequence[str], *, jobs: int) -> None:
@@ -72,12 +78,11 @@ def scored(
     `jobs` threads of the CPU read, decode and, where there is no GPU, score. An image that cannot be had is missing
     from its batch and told to `failed` by its path and the reason.
     """
-    size = network.config.image_size
-    if network.on_cpu:
-        yield from images.computed(paths, size, rows, network.scores, jobs=jobs, failed=failed)
+    if isinstance(network, _Gpu):
+        yield from network.scored(paths, rows, jobs=jobs, failed=failed)
     else:
-        for names, pixels in images.batches(paths, size, rows, jobs=jobs, failed=failed):
-            yield names, network.scores(pixels)
+        size = network.config.image_size
+        yield from images.computed(paths, size, rows, network.scores, jobs=jobs, failed=failed)
 
 
 class _Onnx:
@@ -104,15 +109,15 @@ class _Onnx:
 
 
 class _Torch:
-    def __init__(self, path: Path, device: str, number: int, bfloat16: bool | None) -> None:
+    def __init__(self, path: Path, device: torch.device, bfloat16: bool | None) -> None:
         from facetools import model
 
         memory.keep_freed()
-        self._device = model.choose_device(device, number)
+        self._device = device
         network, self.parts = model.load_checkpoint(path)
-        self.config, self.on_cpu = network.config, self._device.type == "cpu"
-        self._model, self._bfloat16 = model.ready(network, self._device), bool(bfloat16)
-        self.probes = PROBES if bfloat16 is None and model.has_bfloat16(self._device) else 0
+        self.config, self.on_cpu = network.config, device.type == "cpu"
+        self._model, self._bfloat16 = model.ready(network, device), bool(bfloat16)
+        self.probes = PROBES if bfloat16 is None and model.has_bfloat16(device) else 0
 
     def settle(self, images: np.ndarray) -> None:
         from facetools import model
@@ -121,14 +126,44 @@ class _Torch:
             pixels = model.to_pixels(images[: self.probes], self._device)
             self._bfloat16 = model.bfloat16_agrees(self._model, pixels)
 
+
+class _Cpu(_Torch):
     def scores(self, images: np.ndarray) -> np.ndarray:
         from facetools import model
 
-        if not self.on_cpu:
-            return model.scores(self._model, model.to_pixels(images, self._device), self._bfloat16)
         with model.in_one_thread():
             pixels = (model.to_pixels(part, self._device) for part in _parts(images))
             return np.concatenate([model.scores(self._model, part, self._bfloat16) for part in pixels])
+
+
+class _Gpu(_Torch):
+    def __init__(self, path: Path, device: torch.device, bfloat16: bool | None) -> None:
+        from facetools import gpu, model
+
+        super().__init__(path, device, bfloat16)
+        self._replayed = gpu.Replayed(lambda pixels: model.probabilities(self._model, pixels, self._bfloat16))
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        from facetools import model
+
+        return self.begun(model.to_pixels(images, self._device))()
+
+    def begun(self, pixels: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Has the GPU score `pixels`, float (n, 3, height, width) on it; what is given waits for the scores."""
+        from facetools import gpu
+
+        return gpu.download(self._replayed(pixels))
+
+    def scored(
+        self, paths: Sequence[str], rows: int, *, jobs: int, failed: Callable[[str, str], None]
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        """As the function. While a batch is waited for the next is scored, and one more decoded."""
+        from facetools import nvjpeg
+
+        size, device = self.config.image_size, self._device
+        decoded = images.ahead(nvjpeg.batches(paths, size, rows, device=device, jobs=jobs, failed=failed))
+        for names, scores in images.ahead((names, self.begun(pixels)) for names, pixels in decoded):
+            yield names, scores()
 
 
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:

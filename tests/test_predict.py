@@ -68,7 +68,7 @@ def test_onnx_scores_as_torch_does(
     save_checkpoint(tmp_path / "model.pt", network(config))
     ours = predictor(tmp_path / "model.pt")
     assert isinstance(ours, predict._Onnx)
-    theirs = predict._Torch(tmp_path / "model.pt", "cpu", 0, False)
+    theirs = predict._Cpu(tmp_path / "model.pt", torch.device("cpu"), False)
     found, expected = ours.scores(faces(9, size)), theirs.scores(faces(9, size))
     assert found.dtype == np.float32
     assert expected.std() > 0.01
@@ -122,9 +122,9 @@ def test_what_computes_is_chosen_by_what_there_is(
     assert isinstance(predictor(small), predict._Onnx)
     assert predictor(small).parts["thresholds"] == {"accuracy": [0.5, 0.4, 0.3]}
     save_checkpoint(tmp_path / "resnet.pt", AttributeNet(ModelConfig(("Bald",), "resnet18", 4, image_size=(32, 32))))
-    assert isinstance(predictor(tmp_path / "resnet.pt"), predict._Torch)
+    assert isinstance(predictor(tmp_path / "resnet.pt"), predict._Cpu)
     monkeypatch.setattr(hardware, "cpu_has_bfloat16", lambda: True)
-    assert isinstance(predictor(small, "cpu"), predict._Torch)
+    assert isinstance(predictor(small, "cpu"), predict._Cpu)
     assert isinstance(predictor(small, "cpu", bfloat16=False), predict._Onnx)
     for device in ("gpu", "cuda:7"):
         with pytest.raises(ValueError, match="no device"):
@@ -139,7 +139,7 @@ def test_bfloat16_is_decided_once_and_by_the_first_faces(
     agrees = "facetools.model.bfloat16_agrees"
     monkeypatch.setattr(agrees, lambda model, pixels: asked.append(len(pixels)) or False)
     model = predictor(small, "cpu")
-    exact = predict._Torch(small, "cpu", 0, False)
+    exact = predict._Cpu(small, torch.device("cpu"), False)
     np.testing.assert_array_equal(model.scores(faces(2)), exact.scores(faces(2)))
     assert asked == []
     model.settle(faces(40))

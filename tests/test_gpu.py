@@ -1,0 +1,128 @@
+"""On a GPU: what is recorded and replayed is what is computed, and commands do there what they do on the CPU."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facetools import gpu, table
+from facetools.model import AttributeNet, load_checkpoint
+from facetools.optimization import Average
+from facetools.predict import predictor
+from facetools.recipes import MODERN, PAPER
+from facetools.train import Interrupted, train
+
+from .conftest import Drawn, Run
+from .test_predict import SMALL, network
+from .test_predict import faces as pixels_of
+from .test_predict import small as small
+from .test_train import faces as faces
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+CUDA = torch.device("cuda")
+
+
+def test_what_is_replayed_is_computed_anew() -> None:
+    total = torch.zeros(3, device=CUDA)
+
+    def function(numbers: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        total.add_(numbers)
+        return (numbers * factor).sum()
+
+    replayed = gpu.Replayed(function)
+    for step in range(6):
+        found = replayed(torch.full((3,), float(step), device=CUDA), torch.tensor(float(step), device=CUDA))
+        assert found.item() == 3 * step**2
+    assert total.tolist() == [15.0] * 3
+    assert replayed(torch.ones(4, device=CUDA)[:3], torch.tensor(2.0, device=CUDA)).item() == 6
+
+
+def test_arrays_go_there_and_back() -> None:
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert (gpu.download(gpu.upload(array, CUDA) * 2)() == 2 * array).all()
+
+
+def test_scores_are_those_of_the_cpu(small: Path) -> None:
+    some = pixels_of(50)
+    exact = predictor(small, "cpu", bfloat16=False).scores(some)
+    for bfloat16, within in ((False, 1e-3), (True, 0.02)):
+        model = predictor(small, "cuda", bfloat16=bfloat16)
+        for _ in range(4):  # of which the third is recorded
+            np.testing.assert_allclose(model.scores(some), exact, atol=within)
+        np.testing.assert_allclose(model.scores(some[:7]), exact[:7], atol=within)
+
+
+def test_prediction_is_that_of_the_cpu(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+    for device in ("cpu", "cuda"):
+        options = ("--model", drawn.model, "--batch", "16", "--device", device, "-o", tmp_path / f"{device}.npy")
+        run("predict", drawn.folder, *options)
+    (one, _), (other, _) = (table.read(str(tmp_path / f"{device}.npy")) for device in ("cpu", "cuda"))
+    assert (one.paths == other.paths).all()
+    assert one.scores is not None and other.scores is not None
+    differences = np.abs(one.scores.values - other.scores.values)
+    assert 0 < differences.mean() < 0.01 and differences.max() < 0.1
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "adadelta", "sgd"])
+def test_training_is_that_of_the_cpu(optimizer: str, faces, tmp_path: Path) -> None:
+    recipe = replace(
+        MODERN, weights="none", image_size=(32, 32), batch=8, head=32, epochs=6, dropout=0.0, mixup=0.2, amp="off",
+        optimizer=optimizer, learning_rate=None if optimizer == "adadelta" else 1e-3,
+    )  # fmt: skip
+    histories = []
+    for device in ("cpu", "cuda"):
+        run = tmp_path / device
+        train(recipe, ("left", "right"), faces, faces, run, device=torch.device(device))
+        histories.append([json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()])
+    cpu, cuda = ([record["loss"] for record in history] for history in histories)
+    np.testing.assert_allclose(cuda[:2], cpu[:2], rtol=0.02)
+    np.testing.assert_allclose(cuda, cpu, rtol=0.2)
+    assert [record["learning_rate"] for record in histories[0]] == [record["learning_rate"] for record in histories[1]]
+
+
+def test_training_goes_on_from_where_it_stopped_on_either_device(faces, tmp_path: Path) -> None:
+    recipe = replace(MODERN, weights="none", image_size=(32, 32), batch=8, head=32, epochs=3, dropout=0.3, amp="off")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(recipe, ("left", "right"), faces, faces, whole, device=CUDA)
+    for device, until in (("cuda", 7), ("cpu", 1), ("cuda", None)):
+        seen: list[int] = []
+        with suppress(Interrupted):
+            train(
+                recipe, ("left", "right"), faces, faces, parts, device=torch.device(device), resume=True,
+                on_step=seen.append, interrupted=lambda seen=seen, until=until: len(seen) == until,
+            )  # fmt: skip
+    histories = [
+        [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
+        for run in (whole, parts)
+    ]
+    # Dropout of the one step on the CPU is another.
+    np.testing.assert_allclose(histories[1], histories[0], rtol=0.1)
+
+
+def test_bfloat16_trains_and_frozen_epochs_are_left_behind(faces, tmp_path: Path) -> None:
+    recipe = replace(
+        PAPER, weights="none", image_size=(32, 32), batch=8, head=32, epochs=4, freeze_epochs=2, loss="bce", amp="bf16"
+    )
+    records: list[dict] = []
+    train(recipe, ("left", "right"), faces, faces, tmp_path, device=CUDA, on_epoch=records.append)
+    first, _ = load_checkpoint(tmp_path / "last.pt")
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert not torch.equal(first.backbone[0][0][1].running_mean, torch.zeros(32))  # type: ignore[index]
+
+
+def test_the_average_follows_by_a_tensor() -> None:
+    model: AttributeNet = network(SMALL).to(CUDA)
+    one, other = Average(model, 0.9), Average(model, 0.9)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(1)
+    one.follow(model, 0.25)
+    other.follow(model, torch.tensor(0.25, device=CUDA))
+    for ours, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
