@@ -76,7 +76,7 @@ def cases(quick: bool) -> Iterator[Case]:
     for linkage in ("complete", "ward", "average"):
         yield Case(linkage, rows(2e4) * (3 if quick else 1), learn, same_partition, weighted_check=True)
     yield Case("K-Means iterations", rows(1e6), "FAISS", same_objective)
-    if machine()["gpus"]:
+    if gpu_of("auto") is not None:
         yield Case("K-Means iterations", rows(1e6), "FAISS on a GPU", same_objective)
     yield Case("comparison 2:50", rows(1.8e4))
     if quick:
@@ -144,7 +144,9 @@ def table(results: list[dict[str, Any]], about: dict[str, Any]) -> Iterator[str]
     for case in results:
         yield line(case)
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    hardware = f"{about['processor']}, {about['threads']} threads, {about['simd']}, {about['gpus'] or 'no'} GPU"
+    hardware = (
+        f"{about['processor']}, {about['threads']} threads, {about['simd']}, {', '.join(about['gpus']) or 'no GPU'}"
+    )
     yield f"\n{hardware}; {versions}"
 
 

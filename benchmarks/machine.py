@@ -8,26 +8,31 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import faiss
-
-from facetools import codes, memory
+from facetools import codes, hardware, memory
 
 
 def machine() -> dict[str, Any]:
     """Hardware and versions, as plain values."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
     return {
         "processor": next(names, platform.processor()),
         "threads": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory.available() / 1e9, 1),
         "simd": codes.simd(),
-        "gpus": gpus,
+        "gpus": _gpus(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def _gpus() -> list[str]:
+    if not hardware.gpus():
+        return []
+    from torch import cuda
+
+    return [cuda.get_device_name(number) for number in range(cuda.device_count())]
 
 
 PACKAGES = (

@@ -1,12 +1,14 @@
 """Images a second, ours against the plain loop that a user would write: python benchmarks/throughput.py
 
     python benchmarks/throughput.py                    all jobs, by turns, three times: a table, results/throughput.json
+    python benchmarks/throughput.py --only predict     those whose names begin so
     python benchmarks/throughput.py JOB ENGINE         one run in this process: images a second, as JSON
 
 Engines are `facetools`, `plain` and, for jobs with a network, `forward`, or `step`, which compute on a batch that lies
 ready, in the way that is fastest here: what is lost to it is reading, decoding and augmenting. `torch` is `forward` by
-torch, whatever is fastest. The faces are drawn (seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are compared
-before anything is timed.
+torch, whatever is fastest. The faces are drawn (seed 0), 178 x 218 pixels as JPEGs in a zip; a GPU, which all engines
+take where there is one, sees them sixteen times a go, and its results are in results/throughput-gpu.json. Answers are
+compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from facetools.attributes import PAPER37
 from facetools.cache import Pixels
 from facetools.celeba import CelebA
 from facetools.commands.train import WAITING
+from facetools.examples import Examples
+from facetools.learner import Learner
 from facetools.model import (
     AttributeNet,
     choose_device,
@@ -52,7 +56,9 @@ from facetools.model import (
 )
 from facetools.predict import Predictor, predictor, scored, settle
 from facetools.recipes import PAPER
+from facetools.step import Step
 from facetools.synthetic import write_celeba
+from facetools.train import ALONE
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -71,6 +77,9 @@ JOBS = {
 }
 
 
+DEVICE = choose_device("auto")
+#: How often a go sees its faces.
+TIMES = 1 if DEVICE.type == "cpu" else 16
 #: Faces of a job: enough for a steady rate, few enough that the plain loop ends.
 FACES, FEWER = 512, {"predict 224x224": 256, "train 224x224": 128, "train 80x64": 256}
 
@@ -109,7 +118,7 @@ class Files(Dataset):
     def __init__(self, archive: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self._archive, self._transform = archive, transform
         with zipfile.ZipFile(archive) as opened:
-            self._names = sorted(name for name in opened.namelist() if name.endswith(".jpg"))
+            self._names = sorted(name for name in opened.namelist() if name.endswith(".jpg")) * TIMES
         self._opened: zipfile.ZipFile | None = None
 
     def __len__(self) -> int:
@@ -135,8 +144,7 @@ Work = Callable[[], tuple[int, np.ndarray]]
 
 
 def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
-    model, paths = _predictor(size), _paths(folder)
-
+    model, paths = _predictor(size), _paths(folder) * TIMES
     settle(model, paths, jobs=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
@@ -147,25 +155,24 @@ def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
-    device, model = choose_device("auto"), Plain(network(size)).eval()
-    model.to(device)
+    model = Plain(network(size)).eval().to(DEVICE)
     steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     loader = DataLoader(Files(folder / "img_align_celeba.zip", transforms.Compose(steps)), BATCH, num_workers=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
         with torch.no_grad():
-            found = np.concatenate([torch.sigmoid(model(pixels.to(device))).cpu().numpy() for pixels, _ in loader])
+            found = np.concatenate([torch.sigmoid(model(pixels.to(DEVICE))).cpu().numpy() for pixels, _ in loader])
         return len(found), found
 
     return work
 
 
 def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
-    model, batches = _predictor(size), len(_paths(folder)) // BATCH
+    model, batches = _predictor(size), len(_paths(folder)) * TIMES // BATCH
     batch = _some(folder, size)[:BATCH]
     model.settle(batch)
     pool = ThreadPoolExecutor(THREADS)
-    pixels = to_pixels(batch, choose_device("auto"))
+    pixels = to_pixels(batch, DEVICE)
 
     def begun() -> Callable[[], np.ndarray]:
         return pool.submit(model.scores, batch).result if model.on_cpu else model.begun(pixels)
@@ -178,9 +185,8 @@ def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
-    device = choose_device("auto")
-    model, batches = ready(network(size), device), len(_paths(folder)) // BATCH
-    pixels = to_pixels(_some(folder, size)[:BATCH], device)
+    model, batches = ready(network(size), DEVICE), len(_paths(folder)) * TIMES // BATCH
+    pixels = to_pixels(_some(folder, size)[:BATCH], DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         found = [scores(model, pixels, bfloat16=False) for _ in range(batches)]
@@ -196,14 +202,14 @@ def _predictor(size: tuple[int, int]) -> Predictor:
 
 
 def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
-    pixels = on_device(_some(folder, size), torch.device("cpu"))
+    pixels = on_device(_some(folder, size), DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         rng = np.random.default_rng(0)
-        for start in range(0, len(pixels), BATCH):
+        for start in list(range(0, len(pixels), BATCH)) * TIMES:
             draws = augment.draw(BATCH, PAPER.augmentation, rng)
             found = augment.warp(pixels[start : start + BATCH], augment.matrices(draws, *size))
-        return len(pixels), found.numpy()
+        return len(pixels) * TIMES, found.cpu().numpy()
 
     return work
 
@@ -234,34 +240,22 @@ def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def train_ours(folder: Path, size: tuple[int, int]) -> Work:
-    from facetools.learner import ahead, inputs
-    from facetools.losses import LOSSES
-    from facetools.optimization import optimizer as optimizer_of
-
-    device, model, paths = choose_device("auto"), network(size), _paths(folder)
-    recipe = _recipe(size)
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = optimizer_of(model, recipe)
+    paths = _paths(folder) * TIMES
+    examples = Examples(paths, np.stack([_labels(row) for row in range(len(paths))]).astype(np.uint8))
+    about = {"settings": {}}
+    learner = Learner(_recipe(size), PAPER37, DEVICE, 0, ALONE, True, about, None)
     pixels_of = Pixels(paths, size, jobs=THREADS, failed=_failed)
-    labels = np.stack([_labels(row) for row in range(len(paths))])
 
     def work() -> tuple[int, np.ndarray]:
-        plan = np.split(np.arange(len(paths)), len(paths) // BATCH)
-        for kept, decoded in ahead(pixels_of.batch(rows) for rows in plan):
-            rng = np.random.default_rng(int(kept[0]))
-            pixels, truth = inputs(decoded, labels[kept], np.arange(len(kept)), len(kept), recipe, device, rng)
-            loss = LOSSES[recipe.loss](model(pixels), truth)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        return len(paths), loss.detach().cpu().numpy()
+        seen = sum(learner.steps(examples, pixels_of))
+        record, _ = learner.finish_epoch(*[np.zeros((0, len(PAPER37)))] * 2)
+        return seen, np.array(record["loss"])
 
     return work
 
 
 def train_plain(folder: Path, size: tuple[int, int]) -> Work:
-    device, model, reach = choose_device("auto"), Plain(network(size)), PAPER.augmentation
-    model.to(device).train()
+    model, reach = Plain(network(size)).to(DEVICE).train(), PAPER.augmentation
     steps = [
         transforms.Resize(size),
         transforms.RandomAffine(
@@ -277,8 +271,8 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
     def work() -> tuple[int, np.ndarray]:
         seen = 0
         for pixels, labels in loader:
-            scores = torch.sigmoid(model(pixels.to(device)))
-            loss = -torch.cosine_similarity(scores, labels.to(device)).mean()
+            scores = torch.sigmoid(model(pixels.to(DEVICE)))
+            loss = -torch.cosine_similarity(scores, labels.to(DEVICE)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -289,22 +283,16 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def train_step(folder: Path, size: tuple[int, int]) -> Work:
-    from facetools.losses import LOSSES
-    from facetools.optimization import optimizer as optimizer_of
-
-    device, model, recipe = choose_device("auto"), network(size), _recipe(size)
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = optimizer_of(model, recipe)
-    batches, pixels = len(_paths(folder)) // BATCH, to_pixels(_some(folder, size)[:BATCH], device)
-    labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(device)
+    model, recipe = network(size), _recipe(size)
+    model.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    step = Step(model, recipe, DEVICE)
+    batches, pixels = len(_paths(folder)) * TIMES // BATCH, to_pixels(_some(folder, size)[:BATCH], DEVICE)
+    labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         for _ in range(batches):
-            loss = LOSSES[recipe.loss](model(pixels), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        return batches * BATCH, loss.detach().cpu().numpy()
+            loss = step.take(model, pixels, labels, recipe.rate)
+        return batches * BATCH, loss.cpu().numpy()
 
     return work
 
@@ -318,7 +306,7 @@ def eigenface_ours(folder: Path, size: tuple[int, int]) -> Work:
         with Spool(np.bincount(clusters), (*size, 3)) as spool:
             for cluster, face in zip(clusters.tolist(), faces, strict=True):
                 spool.add(cluster, face)
-            made = list(eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=torch.device("cpu")))
+            made = list(eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=DEVICE))
         return len(faces), np.array([face.explained_variance for face in made])
 
     return work
@@ -443,10 +431,13 @@ def table(
             gained = statistics.median(a / b for a, b in zip(found["forward"], found["torch"], strict=True))
             yield f"\nThe network alone, {job}: {gained:.2f} times torch in float32."
     for size in ("224x224", "80x64"):
+        if not {f"train {size}", f"augment {size}"} <= set(results):
+            continue
         trained, augmented = (statistics.median(results[f"{job} {size}"]["facetools"]) for job in ("train", "augment"))
         yield f"\nAugmentation is {trained / augmented:.1%} of a training step at {size}."
-    whole, least = statistics.median(cold_seconds), statistics.median(torch_seconds)
-    yield f"\n`fa-predict one.jpg`, cold: {whole:.1f} s; `import torch` alone takes {least:.1f} s."
+    if cold_seconds:
+        whole, least = statistics.median(cold_seconds), statistics.median(torch_seconds)
+        yield f"\n`fa-predict one.jpg`, cold: {whole:.1f} s; `import torch` alone takes {least:.1f} s."
 
 
 def main() -> None:
@@ -455,13 +446,14 @@ def main() -> None:
     parser.add_argument("engine", nargs="?")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="jobs whose names begin so, and no cold start")
     asked = parser.parse_args()
     if asked.job:
         print(json.dumps(one(asked.job, asked.engine, asked.folder)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         results = {}
-        for job in JOBS:
+        for job in (job for job in JOBS if job.startswith(asked.only)):
             folder = Path(scratch) / str(FEWER.get(job, FACES))
             if not folder.exists():
                 folder.mkdir()
@@ -469,7 +461,8 @@ def main() -> None:
             results[job] = rates(job, folder, asked.repeats)
             shown = {engine: [round(rate) for rate in found] for engine, found in results[job].items()}
             print(job, shown, file=sys.stderr)
-        seconds, torchs = zip(*[cold(folder) for _ in range(asked.repeats + 1)][1:], strict=True)
+        starts = [] if asked.only else [cold(folder) for _ in range(asked.repeats + 1)][1:]
+    seconds, torchs = [start[0] for start in starts], [start[1] for start in starts]
     print(*table(results, seconds, torchs), sep="\n")
     content = {
         "machine": machine(),
@@ -478,7 +471,8 @@ def main() -> None:
         "import_torch_seconds": torchs,
     }
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results/throughput.json").write_text(json.dumps(content, indent=1) + "\n")
+    name = "throughput" if DEVICE.type == "cpu" else "throughput-gpu"
+    (HERE / f"results/{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

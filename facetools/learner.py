@@ -1,4 +1,4 @@
-"""A network that learns: its steps, its moving average, what it is worth in validation, its checkpoints.
+"""A network that learns: its epochs, what it is worth in validation, its checkpoints.
 
 Every random number of a step (order, augmentation, dropout) comes from (seed, epoch, step) alone, so a checkpoint needs
 no generator state: to continue is to take the network and the optimizer and go on counting.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +27,12 @@ from facetools.cache import Pixels
 from facetools.checkpoint import CheckpointError
 from facetools.distributed import Group, Place
 from facetools.examples import Examples
-from facetools.gpu import Replayed, replayed, upload
+from facetools.gpu import replayed, upload
 from facetools.images import ahead
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
     build_backbone,
-    has_bfloat16,
     load_checkpoint,
     on_device,
     probabilities,
@@ -41,6 +40,7 @@ from facetools.model import (
     to_pixels,
 )
 from facetools.recipes import NO_AUGMENTATION, Recipe
+from facetools.step import Step
 from facetools.synced import synced
 
 #: Batches of which an average takes its statistics.
@@ -93,29 +93,13 @@ class Learner:
         if group.place.world > 1 and sync:
             synced(self._model)
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimizer = optimization.optimizer(self._model, recipe)
-        self._rate = recipe.rate
-        self._average = optimization.Average(self._model, recipe.averaging) if recipe.averaging else None
-        self._judged = self._model if self._average is None else cast(AttributeNet, self._average.module)
+        self._step = Step(self._model, recipe, device)
         if checkpoint:
-            self._restore(checkpoint)
-        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
-        has_it = device.type == "cuda" and has_bfloat16(device)
-        self._bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
+            self._step.restore(checkpoint)
+        self._judged, self._average = self._step.judged, self._step.average
+        self._scores = replayed(partial(probabilities, self._judged, bfloat16=self._step.bfloat16), device)
         self._losses = _Losses(device)
         self._started, self._seen_before = time.perf_counter(), 0
-        self._replayed: tuple[tuple[bool, bool], Replayed] | None = None
-        self._scores = replayed(partial(probabilities, self._judged, bfloat16=self._bfloat16), device)
-
-    def _restore(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the optimizer and the average of a checkpoint, whatever device they were on."""
-        own = [{name: group[name] for name in group if name != "params"} for group in self._optimizer.param_groups]
-        self._optimizer.load_state_dict(checkpoint["optimizer"])
-        self._rate = float(self._optimizer.param_groups[0]["lr"])
-        for group, settings in zip(self._optimizer.param_groups, own, strict=True):
-            group.update(settings)
-        if self._average is not None:
-            self._average.load_state_dict(checkpoint["average"])
 
     def grow(self, size: tuple[int, int]) -> None:
         """From now on the network is that of images of `size`; what it was for smaller ones, and what they gave in
@@ -141,11 +125,11 @@ class Learner:
         for rows, (kept, images_of_step) in zip(rest, self._own(rest, pixels_of), strict=True):
             step = progress.epoch * steps + progress.step
             done = step / (steps * recipe.epochs)
-            self._rate = recipe.rate * optimization.rate_factor(recipe.schedule, done)
+            rate = recipe.rate * optimization.rate_factor(recipe.schedule, done)
             if self._vary(rows, kept):
                 targets = examples.targets(kept, recipe.distillation)
                 own_part = 0.0 if examples.taught is not None else max(0.0, recipe.distillation * (2 * done - 1))
-                self._learn(network, rows, kept, images_of_step, targets, step, own_part)
+                self._learn(network, rows, kept, images_of_step, targets, step, rate, own_part)
             progress.step += 1
             yield len(rows)
         self._seconds = time.perf_counter() - self._started
@@ -170,63 +154,21 @@ class Learner:
         images: np.ndarray,
         targets: np.ndarray,
         step: int,
+        rate: float,
         own_part: float,
     ) -> None:
         """One step on the `images` and `targets` of those of the `rows` of a batch that are this process's and could be
         decoded, the `kept`; the scores of the average are `own_part` of the truth."""
-        recipe, progress, here = self._recipe, self.progress, self._group.place
+        progress, here = self.progress, self._group.place
         torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
-        pixels, truth = inputs(images, targets, places, len(rows), recipe, self._device, rng)
-        share = 0.0 if self._average is None else self._average.next_share()
-        if self._device.type == "cuda" and here.world == 1:
-            kind = (progress.epoch < recipe.freeze_epochs, own_part > 0)
-            if self._replayed is None or self._replayed[0] != kind:
-                self._replayed = kind, Replayed(partial(self._step_by, network, own_part > 0))
-            numbers = upload(np.array((self._rate, own_part, share), np.float32), self._device)
-            loss = self._replayed[1](pixels, truth, numbers)
-        else:
-            # Gradients are averaged over processes, each of which has its part of the batch's mean.
-            part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
-            loss = self._step(network, pixels, truth, self._rate, own_part or None, share, part_of_mean)
+        pixels, truth = inputs(images, targets, places, len(rows), self._recipe, self._device, rng)
+        # Gradients are averaged over processes, each of which has its part of the batch's mean.
+        part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+        loss = self._step.take(network, pixels, truth, rate, own_part, part_of_mean)
         progress.loss_sum += self._losses.add(loss * len(kept), step)
         progress.images += len(kept)
-
-    def _step_by(self, network: Module, taught: bool, pixels: Tensor, truth: Tensor, numbers: Tensor) -> Tensor:
-        """_step by numbers that are a tensor (3,)."""
-        rate, own_part, share = numbers.unbind()
-        return self._step(network, pixels, truth, rate, own_part if taught else None, share)
-
-    def _step(
-        self,
-        network: Module,
-        pixels: Tensor,
-        truth: Tensor,
-        rate: float | Tensor,
-        own_part: float | Tensor | None,
-        share: float | Tensor,
-        part_of_mean: float = 1.0,
-    ) -> Tensor:
-        """One step of the optimizer, and of the average, for which the network counts by `share`; its loss."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            if own_part is not None:
-                truth = self._taught(pixels, truth, own_part)
-            logits = network(pixels)
-        loss = LOSSES[self._recipe.loss](logits.float(), truth) if part_of_mean else logits.sum() * 0
-        self._optimizer.zero_grad(set_to_none=True)
-        (loss * part_of_mean).backward()
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.follow(self._model, share)
-        return loss.detach()
-
-    @torch.no_grad()
-    def _taught(self, pixels: Tensor, truth: Tensor, part: float | Tensor) -> Tensor:
-        """`truth` (n, a), of which the average's scores are a part."""
-        return truth.lerp(torch.sigmoid(self._judged.eval()(pixels).float()), part)
 
     def gather(self) -> None:
         """Adds up the losses of all processes."""
@@ -241,7 +183,7 @@ class Learner:
             yield
             return
         before = [buffer.clone() for buffer in self._judged.buffers()]
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._step.bfloat16):
             optimization.take_statistics(self._judged, self._as_they_are(examples, pixels_of))
         yield
         for buffer, value in zip(self._judged.buffers(), before, strict=True):
@@ -280,7 +222,7 @@ class Learner:
         record = {
             "epoch": progress.epoch + 1,
             "loss": progress.loss_sum / progress.images,
-            "learning_rate": self._rate,
+            "learning_rate": self._step.rate,
             **_measures(truth, predicted, LOSSES[self._recipe.loss]),
             "images_per_second": round((progress.images - self._seen_before) / self._seconds, 1),
         }
@@ -293,10 +235,7 @@ class Learner:
     def save(self, path: Path) -> None:
         """Writes all that it takes to continue."""
         if self._group.place.first:
-            state: dict[str, Any] = {"optimizer": self._optimizer.state_dict(), "progress": self.progress.__dict__}
-            if self._average is not None:
-                state["average"] = self._average.state_dict()
-            save_checkpoint(path, self._model, **self._about, **state)
+            save_checkpoint(path, self._model, **self._about, progress=self.progress.__dict__, **self._step.state())
 
     def save_best(self, path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Writes the network that was validated, with the thresholds that are best for what it gave."""

