@@ -22,6 +22,8 @@ import numpy as np
 from machine import machine
 from sklearn.metrics import adjusted_rand_score
 
+from facetools.clustering.rows import gpu_of
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results/core.json"
 OURS = "facetools"

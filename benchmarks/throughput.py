@@ -174,11 +174,11 @@ def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
     pool = ThreadPoolExecutor(THREADS)
     pixels = to_pixels(batch, DEVICE)
 
-    def begun() -> Callable[[], np.ndarray]:
-        return pool.submit(model.scores, batch).result if model.on_cpu else model.begun(pixels)
-
     def work() -> tuple[int, np.ndarray]:
-        found = [scores() for scores in [begun() for _ in range(batches)]]
+        if model.on_cpu:
+            found = list(pool.map(lambda _: model.scores(batch), range(batches)))
+        else:
+            found = [model.scores_of(pixels) for _ in range(batches)]
         return batches * BATCH, found[0]
 
     return work

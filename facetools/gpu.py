@@ -1,4 +1,4 @@
-"""What keeps a GPU busy: work that is recorded once and replayed, and copies that nobody waits for.
+"""What keeps a GPU busy: work that is recorded once and replayed, and input that nobody waits for.
 
 A small network is hundreds of kernels of a few microseconds each, and to launch one takes the processor longer than the
 GPU to compute it. Recorded as a CUDA graph and replayed, all of them are launched together.
@@ -22,20 +22,6 @@ def upload(array: np.ndarray, device: torch.device) -> Tensor:
     """`array` as a tensor on `device`; a GPU does it in its turn."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def download(tensor: Tensor) -> Callable[[], np.ndarray]:
-    """Has a GPU copy `tensor` to memory in its turn; what is given waits for that and gives the copy."""
-    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    copy.copy_(tensor, non_blocking=True)
-    done = torch.cuda.Event()
-    done.record()
-
-    def wait() -> np.ndarray:
-        done.synchronize()
-        return copy.numpy()
-
-    return wait
 
 
 def replayed(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

@@ -24,6 +24,9 @@ from facetools.images import ImageError
 #: Pixels of a JPEG for the GPU at most: larger ones the processor decodes at a fraction of their size.
 MAX_PIXELS = 2**20
 
+#: Threads that read: more than a few wait for each other, as Python lets one of them run at a time.
+READERS = 4
+
 #: Markers of segments that say nothing of how pixels are to be understood: tables, applications' own, comments.
 _TABLES, _COMMENTS = (0xC4, 0xDB, 0xDD), (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)
 _BASELINE, _EXIF, _SCAN = 0xC0, 0xE1, 0xDA
@@ -74,13 +77,13 @@ def batches(
     failed: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], Tensor]]:
     """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
-    GPU."""
+    GPU, which meanwhile is asked for nothing else."""
 
     def read(reader: images.Reader, _: int, path: str) -> bytes | np.ndarray | ImageError:
         data = images.content(reader, path)
         return data if isinstance(data, ImageError) or suits(data) else images.pixels_of(data, size)
 
-    items = images.mapped(paths, read, jobs=jobs)
+    items = images.mapped(paths, read, jobs=min(jobs, READERS))
     while batch := list(islice(items, rows)):
         names, found = zip(*batch, strict=True)
         decoded = _on_gpu(found, size, device)
@@ -99,6 +102,8 @@ def _on_gpu(
     other = {number: image for number, image in enumerate(found) if not isinstance(image, bytes)}
     if jpegs:
         buffers = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in jpegs.values()]
+        # It writes in its own time into memory that what was asked for before may still read.
+        torch.cuda.synchronize(device)
         try:
             decoded = decode_jpeg(buffers, ImageReadMode.RGB, device)
         except RuntimeError:  # of one of them, but nobody tells of which

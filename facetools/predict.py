@@ -3,7 +3,7 @@
 That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs it is ONNX Runtime, if the backbone is
 MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face would wait.
 Threads of a CPU take each its own batch, from bytes to scores: to share one they would wait for each other at every
-layer, and for those that decode. A GPU also decodes JPEGs, some while it computes those before.
+layer, and for those that decode. A GPU also decodes JPEGs.
 """
 
 from __future__ import annotations
@@ -146,24 +146,21 @@ class _Gpu(_Torch):
     def scores(self, images: np.ndarray) -> np.ndarray:
         from facetools import model
 
-        return self.begun(model.to_pixels(images, self._device))()
+        return self.scores_of(model.to_pixels(images, self._device))
 
-    def begun(self, pixels: torch.Tensor) -> Callable[[], np.ndarray]:
-        """Has the GPU score `pixels`, float (n, 3, height, width) on it; what is given waits for the scores."""
-        from facetools import gpu
-
-        return gpu.download(self._replayed(pixels))
+    def scores_of(self, pixels: torch.Tensor) -> np.ndarray:
+        """The scores of `pixels`, float (n, 3, height, width), 0 to 255, which are on the GPU."""
+        return self._replayed(pixels).cpu().numpy()
 
     def scored(
         self, paths: Sequence[str], rows: int, *, jobs: int, failed: Callable[[str, str], None]
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """As the function. While a batch is waited for the next is scored, and one more decoded."""
+        """As the function."""
         from facetools import nvjpeg
 
         size, device = self.config.image_size, self._device
-        decoded = images.ahead(nvjpeg.batches(paths, size, rows, device=device, jobs=jobs, failed=failed))
-        for names, scores in images.ahead((names, self.begun(pixels)) for names, pixels in decoded):
-            yield names, scores()
+        for names, pixels in nvjpeg.batches(paths, size, rows, device=device, jobs=jobs, failed=failed):
+            yield names, self.scores_of(pixels)
 
 
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
