@@ -49,7 +49,7 @@ def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bo
     """The network of the checkpoint in a file, on the `device` of model.choose_device; `number` is that of the process
     on its machine.
 
-    `bfloat16` None takes it where the hardware has it and `settle` finds that it moves scores by less than 0.01. A
+    `bfloat16` None takes it where the hardware has it and `settle` finds that it moves scores by less than 0.02. A
     CheckpointError if the file holds no such network, a ValueError if there is no such device.
     """
     on_cpu = device == "cpu" or (device == "auto" and not hardware.gpus())
