@@ -26,25 +26,29 @@ def upload(array: np.ndarray, device: torch.device) -> Tensor:
 
 def replayed(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
     """`function` as it is called most quickly on `device`: Replayed on a GPU."""
-    return Replayed(function) if device.type == "cuda" else function
+    return Replayed(function, device) if device.type == "cuda" else function
 
 
 class Replayed:
-    """`function` of tensors on a GPU that gives a tensor, recorded for each kind of inputs (shapes and dtypes) that
-    comes more than BEFORE times, and replayed for those from then on.
+    """`function` of tensors on `device`, a GPU, that gives a tensor: recorded for each kind of inputs (shapes and
+    dtypes) that comes more than BEFORE times, and replayed for those from then on.
 
     What it does besides, to tensors that stay where they are, is done each time; but Python runs while it is recorded
     alone: a number that changes has to be a tensor. What is given is good until the next call.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Tensor], device: torch.device) -> None:
+        self._function, self._device = function, device
         self._seen: Counter[tuple[object, ...]] = Counter()
         self._recorded: dict[tuple[object, ...], _Recorded] = {}
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
+        with torch.cuda.device(self._device):
+            return self._called(inputs)
+
+    def _called(self, inputs: tuple[Tensor, ...]) -> Tensor:
         kind = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in inputs)
         self._seen[kind] += 1
         if self._seen[kind] <= BEFORE:

@@ -36,7 +36,8 @@ class Muon(torch.optim.AdamW):
     ) -> None:
         super().__init__(groups, lr=lr, fused=True, capturable=capturable)
         self._matrices = set(matrices)
-        self._streams = [torch.cuda.Stream() for _ in range(STREAMS)] if capturable else []
+        devices = {matrix.device for matrix in self._matrices if matrix.is_cuda}
+        self._streams = [torch.cuda.Stream(device) for device in devices for _ in range(STREAMS)]
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients of the matrices are used up by it."""
@@ -59,7 +60,7 @@ class Muon(torch.optim.AdamW):
 
     def _turn_at_once(self, turned: list[tuple[Tensor, dict[str, Any]]]) -> None:
         """On several streams, since none of the matrices fills a GPU."""
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(turned[0][0].device)
         for number, stream in enumerate(self._streams):
             stream.wait_stream(current)
             with torch.cuda.stream(stream):

@@ -1,7 +1,7 @@
 """JPEGs decoded on a GPU, by nvJPEG through torchvision: many times as many a second as by the threads of a processor.
 
 Only those that it decodes as Pillow does; all other images are decoded by the processor, as anywhere. Colours, of which
-a JPEG keeps a quarter, are spread otherwise than by libjpeg, so that pixels differ by one or two levels in the mean.
+a JPEG keeps a quarter, are spread otherwise than by libjpeg, so that pixels differ by one to three levels in the mean.
 """
 
 from __future__ import annotations

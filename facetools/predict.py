@@ -141,7 +141,7 @@ class _Gpu(_Torch):
         from facetools import gpu, model
 
         super().__init__(path, device, bfloat16)
-        self._replayed = gpu.Replayed(lambda pixels: model.probabilities(self._model, pixels, self._bfloat16))
+        self._replayed = gpu.Replayed(lambda pixels: model.probabilities(self._model, pixels, self._bfloat16), device)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         from facetools import model

@@ -72,7 +72,7 @@ class Step:
         # All on which a recording depends but the shapes.
         kind = (own_part > 0, *(parameter.requires_grad for parameter in network.parameters()))
         if self._replayed is None or self._replayed[0] != kind:
-            self._replayed = kind, Replayed(partial(self._taken_by, own_part > 0))
+            self._replayed = kind, Replayed(partial(self._taken_by, own_part > 0), self._device)
         return self._replayed[1](pixels, truth, upload(np.array((rate, own_part, share), np.float32), self._device))
 
     def _taken_by(self, taught: bool, pixels: Tensor, truth: Tensor, numbers: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def test_what_is_replayed_is_computed_anew() -> None:
         total.add_(numbers)
         return (numbers * factor).sum()
 
-    replayed = gpu.Replayed(function)
+    replayed = gpu.Replayed(function, CUDA)
     for step in range(6):
         found = replayed(torch.full((3,), float(step), device=CUDA), torch.tensor(float(step), device=CUDA))
         assert found.item() == 3 * step**2
