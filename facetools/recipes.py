@@ -147,7 +147,7 @@ MODERN = Recipe(
     first_stride=None,
     loss="bce",
     optimizer="muon",
-    weight_decay=0.1,
+    weight_decay=0.02,
     schedule="cosine",
     augmentation=Augmentation(rotation=11, shift=0.05, shear=0, zoom=0.1),
     averaging=0.995,

@@ -94,7 +94,9 @@ def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-STEPS = replace(MODERN, weights="none", image_size=(32, 32), batch=16, head=32, epochs=4, dropout=0.0, mixup=0.2)
+STEPS = replace(
+    MODERN, weights="none", image_size=(32, 32), batch=16, head=32, epochs=4, dropout=0.0, mixup=0.2, distillation=0.7
+)
 
 
 def test_what_is_seen_and_how_it_is_judged_is_that_of_the_cpu(faces: Examples, tmp_path: Path) -> None:
