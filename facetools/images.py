@@ -326,16 +326,6 @@ def _in_order(items: Iterable[S], size: int, do: Callable[[list[S]], T], jobs: i
             pool.shutdown(cancel_futures=True)
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """`items`, each made in another thread while the one before is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]
-
-
 def decoded(
     paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:

@@ -42,11 +42,14 @@ class Step:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continues from a `state`, whatever device it was made on."""
-        own = [{name: group[name] for name in group if name != "params"} for group in self._optimizer.param_groups]
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.rate = float(self._optimizer.param_groups[0]["lr"])
-        for group, settings in zip(self._optimizer.param_groups, own, strict=True):
-            group.update(settings)
+        optimizer, groups = state["optimizer"], self._optimizer.param_groups
+        self.rate = float(optimizer["param_groups"][0]["lr"])
+        # The settings are those of this device, and decide where the state is to be.
+        own = [
+            kept | {name: value for name, value in group.items() if name != "params"}
+            for kept, group in zip(optimizer["param_groups"], groups, strict=True)
+        ]
+        self._optimizer.load_state_dict(optimizer | {"param_groups": own})
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 

@@ -55,6 +55,14 @@ def test_the_engines_of_every_task_agree(core: ModuleType) -> None:
     assert len(seen) == 10
 
 
+def test_what_is_stored_is_what_the_text_shows() -> None:
+    line = [sys.executable, str(BENCHMARKS / "core.py"), "--stored"]
+    shown = subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()
+    text = (BENCHMARKS / "README.md").read_text().splitlines()
+    assert len(shown) > 15
+    assert not [line for line in shown if line not in text]
+
+
 def test_the_table_has_ratios_of_runs_that_follow_one_another(core: ModuleType) -> None:
     ours = [{"seconds": seconds, "memory": 2e6, "distinct": 5} for seconds in (1, 2, 4)]
     theirs = [{"seconds": seconds, "memory": 8e6} for seconds in (10, 40, 20)]

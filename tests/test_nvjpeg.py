@@ -10,9 +10,8 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from facetools import images
+from facetools import images, nvjpeg
 
-nvjpeg = pytest.importorskip("facetools.nvjpeg")
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
