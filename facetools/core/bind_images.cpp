@@ -1,11 +1,12 @@
-// The part of the module facetools._core that is for images: its faces are facetools/augment.py and
-// facetools/batch_norm.py.
+// The part of the module facetools._core that is for images: its faces are facetools/images.py, facetools/augment.py
+// and facetools/batch_norm.py.
 #include "bind.hpp"
 
 #include <cmath>
 
 #include "batch_norm.hpp"
 #include "depthwise.hpp"
+#include "resize.hpp"
 #include "warp.hpp"
 
 namespace facetools {
@@ -33,6 +34,24 @@ void warp_images(const Array4<const std::uint8_t>& pixels,
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
   warp(images, warps.data(), out.data(), threads, silent);
+}
+
+template <class T>
+using Colours = nb::ndarray<T, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+Picture<T> picture_of(const Colours<T>& pixels) {
+  const Picture<T> picture{pixels.data(), pixels.shape(0), pixels.shape(1)};
+  require(picture.height >= 1 && picture.width >= 1, "images: without pixels");
+  require(picture.height <= max_side && picture.width <= max_side, "images: a side is longer than 2^24");
+  return picture;
+}
+
+void resize_image(const Colours<const std::uint8_t>& pixels, const Colours<std::uint8_t>& out) {
+  const Picture<const std::uint8_t> from = picture_of(pixels);
+  const Picture<std::uint8_t> to = picture_of(out);
+  const nb::gil_scoped_release release;
+  resize(from, to);
 }
 
 using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -136,6 +155,7 @@ void depthwise_maps_backward(const Array4<const float>& values, const Array2<flo
 void bind_images(nb::module_& m) {
   m.def("warp", warp_images, nb::arg("images").noconvert(), nb::arg("warps").noconvert(), nb::arg("out").noconvert(),
         "threads"_a);
+  m.def("resize", resize_image, nb::arg("image").noconvert(), nb::arg("out").noconvert());
   m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("normalise_relu6", normalise, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("out").noconvert(), "threads"_a);

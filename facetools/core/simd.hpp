@@ -68,6 +68,13 @@ struct Images {
   std::size_t count, height, width, channels;
 };
 
+// A place along a side of a resized image: `count` neighbours from `first` on, times weights in units of 2^-22, of which
+// the first is number `weights` of all.
+struct Span {
+  static constexpr int precision = 22;
+  std::size_t first, count, weights;
+};
+
 struct Kernels {
   const char* name;
 
@@ -112,6 +119,15 @@ struct Kernels {
 
   // One of the images, as warp.hpp has it.
   void (*warp_image)(const Images& images, const std::uint8_t* image, const double* w, float* out);
+
+  // Four rows, of which a byte more is read than they have, as sums of pixels at that many places: lines of three bytes
+  // a place, behind which a byte more is written.
+  void (*resize_rows)(const std::uint8_t* rows, std::size_t line, const Span* spans, std::size_t places,
+                      const std::uint32_t* weights, std::uint8_t* out, std::size_t out_line);
+
+  // The sum of `count` lines, of a multiple of 16 bytes, times their weights.
+  void (*blend_rows)(const std::uint8_t* rows, std::size_t line, const std::uint32_t* weights, std::size_t count,
+                     std::uint8_t* out);
 
   Layers layers;
 };

@@ -92,12 +92,37 @@ struct Avx2Floats {
   }
 };
 
+struct Avx2Samples {
+  struct Sums {
+    __m256i low, high;
+  };
+
+  static Sums splat(std::uint32_t word) {
+    const __m256i all = _mm256_set1_epi32(static_cast<int>(word));
+    return {all, all};
+  }
+  static Sums add(Sums sums, FourWords four, std::uint32_t weight) {
+    const auto bytes = reinterpret_cast<__m128i>(four);
+    const __m256i weights = splat(weight).low, low = _mm256_cvtepu8_epi32(bytes);
+    const __m256i high = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes));
+    return {_mm256_add_epi32(sums.low, _mm256_mullo_epi32(low, weights)),
+            _mm256_add_epi32(sums.high, _mm256_mullo_epi32(high, weights))};
+  }
+  static FourWords four(Sums sums) {
+    const __m256i low = _mm256_srli_epi32(sums.low, Span::precision);
+    const __m256i high = _mm256_srli_epi32(sums.high, Span::precision);
+    const __m256i wider = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0b11011000);
+    return reinterpret_cast<FourWords>(
+        _mm_packus_epi16(_mm256_castsi256_si128(wider), _mm256_extracti128_si256(wider, 1)));
+  }
+};
+
 }  // namespace
 
 const Kernels& avx2_kernels() {
   static constexpr Kernels level{"avx2", sum_runs<Avx2>, sum_loose, root_sums, within<Avx2>,
                                  distances<Avx2>, approach<Avx2>, screen<Avx2Floats>, nearest, potentials,
-                                 warp_image, layers<Avx2Floats>};
+                                 warp_image, resize_rows<Avx2Samples>, blend_rows<Avx2Samples>, layers<Avx2Floats>};
   return level;
 }
 

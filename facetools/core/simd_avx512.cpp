@@ -74,12 +74,25 @@ struct Avx512Floats {
   static std::uint32_t at_most(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 };
 
+struct Avx512Samples {
+  using Sums = __m512i;
+
+  static Sums splat(std::uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
+  static Sums add(Sums sums, FourWords four, std::uint32_t weight) {
+    const Sums wide = _mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(four));
+    return _mm512_add_epi32(sums, _mm512_mullo_epi32(wide, splat(weight)));
+  }
+  static FourWords four(Sums sums) {
+    return reinterpret_cast<FourWords>(_mm512_cvtusepi32_epi8(_mm512_srli_epi32(sums, Span::precision)));
+  }
+};
+
 }  // namespace
 
 const Kernels& avx512_kernels() {
   static constexpr Kernels level{"avx512", sum_runs<Avx512>, sum_loose, root_sums, within<Avx512>,
                                  distances<Avx512>, approach<Avx512>, screen<Avx512Floats>, nearest, potentials,
-                                 warp_image, layers<Avx512Floats>};
+                                 warp_image, resize_rows<Avx512Samples>, blend_rows<Avx512Samples>, layers<Avx512Floats>};
   return level;
 }
 

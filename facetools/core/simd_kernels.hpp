@@ -16,6 +16,7 @@
 #include "simd_layers.hpp"
 #include "simd_loose.hpp"
 #include "simd_planes.hpp"
+#include "simd_resize.hpp"
 #include "simd_roots.hpp"
 #include "simd_screen.hpp"
 #include "simd_warp.hpp"

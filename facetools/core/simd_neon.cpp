@@ -79,12 +79,37 @@ struct NeonFloats {
   }
 };
 
+struct NeonSamples {
+  using Sums = uint32x4x4_t;
+
+  static Sums splat(std::uint32_t word) {
+    const uint32x4_t all = vdupq_n_u32(word);
+    return {all, all, all, all};
+  }
+  static Sums add(Sums sums, FourWords four, std::uint32_t weight) {
+    const auto bytes = reinterpret_cast<uint8x16_t>(four);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));
+    sums.val[0] = vmlaq_n_u32(sums.val[0], vmovl_u16(vget_low_u16(low)), weight);
+    sums.val[1] = vmlaq_n_u32(sums.val[1], vmovl_u16(vget_high_u16(low)), weight);
+    sums.val[2] = vmlaq_n_u32(sums.val[2], vmovl_u16(vget_low_u16(high)), weight);
+    sums.val[3] = vmlaq_n_u32(sums.val[3], vmovl_u16(vget_high_u16(high)), weight);
+    return sums;
+  }
+  static FourWords four(Sums sums) {
+    uint16x4_t part[4];
+    for (int i = 0; i < 4; ++i) part[i] = vqmovn_u32(vshrq_n_u32(sums.val[i], Span::precision));
+    const uint8x8_t low = vqmovn_u16(vcombine_u16(part[0], part[1]));
+    const uint8x8_t high = vqmovn_u16(vcombine_u16(part[2], part[3]));
+    return reinterpret_cast<FourWords>(vcombine_u8(low, high));
+  }
+};
+
 }  // namespace
 
 const Kernels& neon_kernels() {
   static constexpr Kernels level{"neon", sum_runs<Neon>, sum_loose, root_sums, within<Neon>,
                                  distances<Neon>, approach<Neon>, screen<NeonFloats>, nearest, potentials,
-                                 warp_image, layers<NeonFloats>};
+                                 warp_image, resize_rows<NeonSamples>, blend_rows<NeonSamples>, layers<NeonFloats>};
   return level;
 }
 

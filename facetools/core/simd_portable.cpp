@@ -2,6 +2,7 @@
 #include "simd_centroids.hpp"
 #include "simd_layers.hpp"
 #include "simd_loose.hpp"
+#include "simd_resize.hpp"
 #include "simd_roots.hpp"
 #include "simd_screen.hpp"
 #include "simd_warp.hpp"
@@ -91,12 +92,40 @@ struct PlainFloats {
   }
 };
 
+struct PlainSamples {
+  struct Sums {
+    std::uint32_t of[16];
+  };
+
+  static Sums splat(std::uint32_t word) {
+    Sums sums;
+    for (std::uint32_t& sum : sums.of) sum = word;
+    return sums;
+  }
+  static Sums add(Sums sums, FourWords four, std::uint32_t weight) {
+    std::uint8_t samples[16];
+    __builtin_memcpy(samples, &four, sizeof four);
+    for (int i = 0; i < 16; ++i) sums.of[i] += samples[i] * weight;
+    return sums;
+  }
+  static FourWords four(const Sums& sums) {
+    std::uint8_t samples[16];
+    for (int i = 0; i < 16; ++i) {
+      const std::uint32_t whole = sums.of[i] >> Span::precision;
+      samples[i] = static_cast<std::uint8_t>(whole < 255 ? whole : 255);
+    }
+    FourWords four;
+    __builtin_memcpy(&four, samples, sizeof four);
+    return four;
+  }
+};
+
 }  // namespace
 
 const Kernels& portable_kernels() {
   static constexpr Kernels level{"portable", sum_runs, sum_loose,           root_sums, within,
                                  distances,  approach, screen<PlainFloats>, nearest,   potentials,
-                                 warp_image, layers<PlainFloats>};
+                                 warp_image, resize_rows<PlainSamples>, blend_rows<PlainSamples>, layers<PlainFloats>};
   return level;
 }
 
