@@ -36,12 +36,14 @@ SUBGROUPS = ("Male", "Young")
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 DRAWN = 300
 
+#: What all runs have in common: the recipe modern as it was when starter.pt was made.
+BASIS = "--recipe modern --final-rate 0 --weights none --first-stride 1"
+
 #: How far faces are turned, shifted and zoomed, so that a network does not learn so few of them by heart.
 WIDER = "--rotation 15 --shift 0.08 --zoom 0.15"
 
-#: Runs of fa-train, all of the recipe modern, from random weights and with the first stride 1, and those whose scores
-#: of the training faces they learn: four that differ in what they get wrong, and the starter model, which learns what
-#: they say together, and is shown a few grey faces, as users have them.
+#: Runs of fa-train, and those whose scores of the training faces they learn: four that differ in what they get wrong,
+#: and the starter model, which learns what they say together, and is shown a few grey faces, as users have them.
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mixed": (f"--epochs 36 --image-size 160x128 {WIDER} --mixup 0.2", ()),
     "wider": (f"--epochs 24 --image-size 160x128 {WIDER}", ()),
@@ -63,7 +65,7 @@ def trained(celeba: Path, out: Path, options: list[str]) -> Path:
 
     for name, (settings, teachers) in RUNS.items():
         said = [word for teacher in teachers for word in ("--teacher", out / f"{teacher}.npy")]
-        given = ("--recipe", "modern", "--weights", "none", "--first-stride", "1", *settings.split(), *said, *options)
+        given = (*BASIS.split(), *settings.split(), *said, *options)
         run("train", "-o", out / name, "--resume", *given)
         if any(name in others for _, others in RUNS.values()):
             run("predict", "--partition", "train", "--model", out / name / "best.pt", "-o", out / f"{name}.npy")

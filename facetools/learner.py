@@ -127,7 +127,7 @@ class Learner:
         for rows, (kept, images_of_step) in zip(rest, self._own(rest, pixels_of), strict=True):
             step = progress.epoch * steps + progress.step
             done = step / (steps * recipe.epochs)
-            rate = recipe.rate * optimization.rate_factor(recipe.schedule, done)
+            rate = recipe.rate * optimization.rate_factor(recipe.schedule, done, recipe.final_rate)
             if self._vary(rows, kept):
                 targets = examples.targets(kept, recipe.distillation)
                 own_part = 0.0 if examples.taught is not None else max(0.0, recipe.distillation * (2 * done - 1))

@@ -92,13 +92,14 @@ def take_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.eval().momentum = momentum
 
 
-def rate_factor(schedule: str, done: float) -> float:
-    """What the learning rate is multiplied by when the share `done` of all steps lies behind."""
+def rate_factor(schedule: str, done: float, final: float = 0.0) -> float:
+    """What the learning rate is multiplied by when the share `done` of all steps lies behind; `final` at the end, where
+    it is not constant."""
     if schedule == "constant":
         return 1.0
-    # Both warm up and then follow half a cosine to 0; one-cycle (Smith 2018) climbs for longer, and along a cosine.
+    # Both warm up and then follow half a cosine down; one-cycle (Smith 2018) climbs for longer, and along a cosine.
     rise = 0.3 if schedule == "onecycle" else 0.05
     if done < rise:
         climbed = done / rise
         return 0.04 + 0.96 * ((1 - math.cos(math.pi * climbed)) / 2 if schedule == "onecycle" else climbed)
-    return (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
+    return final + (1 - final) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2

@@ -51,13 +51,15 @@ class Recipe:
 
     `image_size` (height, width) in pixels; `learning_rate` None takes the optimizer's own of LEARNING_RATES.
     `first_stride` of the backbone's first convolution; None takes 1 for images with a side under SMALL, of which 2
-    would leave too few places, else 2. `mixup` (Zhang et al. 2018) blends pairs of faces and their labels by a share
-    drawn from Beta(mixup, mixup); 0 blends none. `averaging` is the decay by step of a moving average of the network,
-    which then is what is validated and kept, with the batch statistics that it has itself on images as they are
-    (optimization.take_statistics); 0 keeps the network itself. `distillation` is the share of the truth that the scores
-    of a teacher take: labels are noisy, and a network is not led by one of them (Hinton, Vinyals and Dean 2015). Where
-    there is no other teacher it is that average, whose share rises to this by the end of training, from none at half of
-    it on (after Kim et al. 2021, who take the network of the epoch before).
+    would leave too few places, else 2. `final_rate` is the share of the learning rate that is left at the end of a
+    schedule: an average is as quiet as a rate of 0, and long steps learn fewer faces by heart. `mixup` (Zhang et al.
+    2018) blends pairs of faces and their labels by a share drawn from Beta(mixup, mixup); 0 blends none. `averaging` is
+    the decay by step of a moving average of the network, which then is what is validated and kept, with the batch
+    statistics that it has itself on images as they are (optimization.take_statistics); 0 keeps the network itself.
+    `distillation` is the share of the truth that the scores of a teacher take: labels are noisy, and a network is not
+    led by one of them (Hinton, Vinyals and Dean 2015). Where there is no other teacher it is that average, whose share
+    rises to this by the end of training, from none at half of it on (after Kim et al. 2021, who take the network of the
+    epoch before).
     `flip_average` scores a face by the mean logits of it and its mirror image. `growth` is the share of the image size
     with which training begins: most of what is to be learned is learned sooner from smaller images (progressive
     learning: Tan and Le 2021).
@@ -77,6 +79,7 @@ class Recipe:
     learning_rate: float | None = None
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    final_rate: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: float = 0.0
     averaging: float = 0.0
@@ -99,8 +102,11 @@ class Recipe:
         for name in ("dropout", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and under 1")
-        if not 0 <= self.distillation <= 1:
-            raise ValueError(f"distillation is {self.distillation}; it must be at least 0 and at most 1")
+        for name in ("distillation", "final_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 0 and at most 1"
+                )
         if self.first_stride not in (None, 1, 2):
             raise ValueError(f"the first stride is {self.first_stride}; it must be 1 or 2")
         if not 0 < self.growth <= 1:
@@ -149,6 +155,7 @@ MODERN = Recipe(
     optimizer="muon",
     weight_decay=0.02,
     schedule="cosine",
+    final_rate=0.6,
     augmentation=Augmentation(rotation=11, shift=0.05, shear=0, zoom=0.1),
     averaging=0.995,
     distillation=0.7,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from facetools import recipes
+from facetools.optimization import rate_factor
 from facetools.recipes import MODERN, NO_AUGMENTATION, PAPER, Augmentation, Recipe
 
 COLOURS = ("brightness", "contrast", "saturation", "grayscale")
@@ -27,6 +28,7 @@ def test_the_defaults_are_the_papers() -> None:
         "learning_rate": None,
         "weight_decay": 0.0,
         "schedule": "constant",
+        "final_rate": 0.0,
         "augmentation": {"rotation": 20.0, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "flip": True}
         | dict.fromkeys(COLOURS, 0.0),
         "mixup": 0.0,
@@ -67,6 +69,7 @@ def test_plain_values_survive_json_and_build_the_recipe_again() -> None:
         ({"dropout": 1.0}, "^dropout is 1.0; it must be at least 0 and under 1$"),
         ({"averaging": 1.0}, "^averaging is 1.0; it must be at least 0 and under 1$"),
         ({"distillation": 1.5}, "^distillation is 1.5; it must be at least 0 and at most 1$"),
+        ({"final_rate": 1.5}, "^final rate is 1.5; it must be at least 0 and at most 1$"),
         ({"mixup": -0.1}, "^mixup is -0.1; it must be at least 0$"),
         ({"first_stride": 3}, "^the first stride is 3; it must be 1 or 2$"),
         ({"learning_rate": 0.0}, "^the learning rate is 0.0; it must be over 0$"),
@@ -114,3 +117,14 @@ def test_images_grow_in_three_steps() -> None:
     for growth in (0, 1.5):
         with pytest.raises(ValueError, match="growth"):
             replace(recipe, growth=growth)
+
+
+@pytest.mark.parametrize(("schedule", "rise"), [("cosine", 0.05), ("onecycle", 0.3)])
+@pytest.mark.parametrize("final", [0.0, 0.6, 1.0])
+def test_rates_rise_to_the_whole_and_fall_to_the_last(schedule: str, rise: float, final: float) -> None:
+    rates = [rate_factor(schedule, step / 1000, final) for step in range(1001)]
+    top = round(1000 * rise)
+    assert (rates[0], rates[top], rates[-1]) == pytest.approx((0.04, 1, final))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rate_factor("constant", 0.7, final) == 1

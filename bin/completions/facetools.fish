@@ -35,6 +35,7 @@ complete -c fa-train -l optimizer -x -a 'adadelta adamw muon sgd' -d 'How steps 
 complete -c fa-train -l learning-rate -l lr -r -d 'That of the recipe is for its optimizer; else the optimizers own'
 complete -c fa-train -l weight-decay -r -d 'Not on biases and norms'
 complete -c fa-train -l schedule -x -a 'constant cosine onecycle' -d 'How the learning rate changes'
+complete -c fa-train -l final-rate -r -d 'Of the learning rate, that is left at the end of a schedule'
 complete -c fa-train -l backbone -r -d 'A convolutional network of torchvision: resnet50, convnext_tiny, '
 complete -c fa-train -l weights -r -d 'What the backbone starts from; FILE is torchvisions or a checkpoint'
 complete -c fa-train -l head -r -d 'Neurons of the dense layer'

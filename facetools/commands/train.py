@@ -66,6 +66,10 @@ def fa_train(
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Not on biases and norms.")] = None,
     schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate changes.")] = None,
+    final_rate: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Of the learning rate, that is left at the end of a schedule."),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A convolutional network of torchvision: resnet50, convnext_tiny, ..."),
@@ -208,6 +212,7 @@ def fa_train(
                 learning_rate=learning_rate,
                 weight_decay=weight_decay,
                 schedule=schedule,
+                final_rate=final_rate,
                 mixup=mixup,
                 averaging=averaging,
                 distillation=distillation,
