@@ -17,11 +17,11 @@ constexpr std::size_t short_sum = 64;
 // Places in pieces of about as many values, whatever the number of threads, on which no sum may depend.
 std::size_t places_of_piece(std::size_t channels) { return std::max<std::size_t>(1, 65536 / channels); }
 
-// Calls body(begin, end) for the places of each piece, in no more threads than so many values are worth: to start one
-// takes as long as to go through half a million.
+// Calls body(begin, end) for the places of each piece, in no more threads than so many values are worth: to call one
+// takes about as long as to go through a hundred thousand.
 template <class Body>
 void each_piece(const Planes& planes, int threads, Progress& progress, const Body& body) {
-  const std::size_t channels = planes.channels, worth = std::max<std::size_t>(1, planes.places * channels / 500000);
+  const std::size_t channels = planes.channels, worth = std::max<std::size_t>(1, planes.places * channels / 100000);
   const int helped = worth < static_cast<std::size_t>(threads) ? static_cast<int>(worth) : threads;
   parallel_ranges(helped, planes.places, places_of_piece(channels), progress, body);
 }

@@ -1,4 +1,4 @@
-// Work split among std::threads, with progress told from the calling thread.
+// Work split among threads, with progress told from the calling thread.
 //
 // A task writes only what is its own, so that no answer depends on the number of threads.
 #pragma once
@@ -40,6 +40,10 @@ class Progress {
   double from_ = 0, to_ = 1;
 };
 
+// Calls own(), and meanwhile help() in `count` other threads; neither may throw. To start threads takes longer than many
+// a task does, so they are kept.
+void with_helpers(std::size_t count, const std::function<void()>& help, const std::function<void()>& own);
+
 // Calls body(task) for each task below tasks, on that many threads, the calling one included. The first exception
 // stops the others and is thrown again here. Tasks should last well under a tenth of a second.
 template <class Body>
@@ -60,11 +64,8 @@ void parallel_for(int threads, std::size_t tasks, Progress& progress, const Body
       stop = true;
     }
   };
-  std::vector<std::jthread> helpers;
-  for (std::size_t i = 1; i < std::min(static_cast<std::size_t>(std::max(threads, 1)), tasks); ++i)
-    helpers.emplace_back(work, false);
-  work(true);
-  helpers.clear();
+  const std::size_t workers = std::min(static_cast<std::size_t>(std::max(threads, 1)), tasks);
+  with_helpers(std::max<std::size_t>(workers, 1) - 1, [&] { work(false); }, [&] { work(true); });
   if (failure) std::rethrow_exception(failure);
 }
 

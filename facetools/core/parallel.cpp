@@ -1,0 +1,79 @@
+#include "parallel.hpp"
+
+#include <unistd.h>
+
+#include <memory>
+
+namespace facetools {
+
+namespace {
+
+struct Helper {
+  std::atomic<int> busy{0};
+  const std::function<void()>* work = nullptr;
+
+  void call(const std::function<void()>& what) {
+    work = &what;
+    busy.store(1, std::memory_order_release);
+    busy.notify_one();
+  }
+  void wait() { busy.wait(1, std::memory_order_acquire); }
+
+  [[noreturn]] void serve() {
+    for (;;) {
+      busy.wait(0, std::memory_order_acquire);
+      (*work)();
+      busy.store(0, std::memory_order_release);
+      busy.notify_one();
+    }
+  }
+};
+
+// Threads of a process, as many as were ever wanted at once, that sleep between their calls.
+class Crew {
+ public:
+  const pid_t process = getpid();
+  std::atomic<bool> taken{false};
+
+  void run(std::size_t count, const std::function<void()>& help, const std::function<void()>& own) {
+    while (helpers_.size() < count) {
+      auto helper = std::make_unique<Helper>();
+      std::thread(&Helper::serve, helper.get()).detach();
+      helpers_.push_back(std::move(helper));
+    }
+    for (std::size_t i = 0; i < count; ++i) helpers_[i]->call(help);
+    own();
+    for (std::size_t i = 0; i < count; ++i) helpers_[i]->wait();
+  }
+
+ private:
+  std::vector<std::unique_ptr<Helper>> helpers_;
+};
+
+// Never destroyed, since its threads may sleep to the end of the process. A process that was forked has none of them.
+Crew& crew() {
+  static std::atomic<Crew*> own{new Crew};
+  if (own.load()->process != getpid()) own = new Crew;
+  return *own;
+}
+
+}  // namespace
+
+void with_helpers(std::size_t count, const std::function<void()>& help, const std::function<void()>& own) {
+  if (!count) return own();
+  if (Crew& known = crew(); !known.taken.exchange(true)) {
+    try {
+      known.run(count, help, own);
+    } catch (...) {
+      known.taken = false;
+      throw;
+    }
+    known.taken = false;
+    return;
+  }
+  std::vector<std::jthread> others;  // while the crew works for another thread, or for what this one is a part of
+  for (std::size_t i = 0; i < count; ++i) others.emplace_back(help);
+  own();
+}
+
+}  // namespace facetools
