@@ -90,9 +90,12 @@ def depthwise_backward(
     scale: NDArray[np.float32],
     filters: NDArray[np.float32],
     stride: int,
+    filtered: NDArray[np.float32],
+    filtered_scale: NDArray[np.float32],
     gradient: NDArray[np.float32],
     by_maps: NDArray[np.float32],
     by_filters: NDArray[np.float32],
     by_scale: NDArray[np.float32],
+    by_filtered_scale: NDArray[np.float32],
     threads: int,
 ) -> None: ...

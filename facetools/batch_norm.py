@@ -1,8 +1,7 @@
-"""Batch normalisation in training, the ReLU6 after it and the depthwise convolution after that as one layer, computed
-by the compiled core.
+"""Batch normalisation in training and the ReLU6 after it as one layer, and what MobileNetV2 does between two of its
+bottlenecks as one, computed by the compiled core.
 
-They are all that MobileNetV2 does between two convolutions of 1 x 1. Apart, they read and write every image about twice
-as often as together, and memory is what they wait for.
+Layer by layer they read and write every image about twice as often, and memory is what they wait for.
 """
 
 from __future__ import annotations
@@ -24,19 +23,24 @@ def relu6(images: Tensor, norm: nn.Module) -> Tensor:
         return F.relu6(norm(images), inplace=True)
     batch: Any = norm
     out, moments = _Relu6.apply(images, batch.weight, batch.bias, batch.eps)
-    _count(images, batch, moments)
+    _count(batch, moments, images.numel() // images.shape[1])
     return out
 
 
-def depthwise(images: Tensor, norm: nn.Module, convolution: nn.Module) -> Tensor:
-    """convolution(relu6(norm(images))) for a depthwise `convolution` of 3 x 3 in strides of 1 or 2, without bias; by
-    the core where it computes relu6."""
-    if not _fits(images, norm):
-        return convolution(relu6(images, norm))
-    batch: Any = norm
-    filters: Any = convolution
-    out, moments = _Depthwise.apply(images, batch.weight, batch.bias, batch.eps, filters.weight, filters.stride[0])
-    _count(images, batch, moments)
+def hidden(images: Tensor, expand: nn.Module, norm: nn.Module, filters: nn.Module, after: nn.Module) -> Tensor:
+    """relu6(after(filters(relu6(norm(expand(images)))))): what a bottleneck is expanded to by a convolution of 1 x 1,
+    filtered by a depthwise one of 3 x 3 in strides of 1 or 2, both without bias; by the core where it computes
+    relu6."""
+    if not (_fits(images, norm) and _fits(images, after) and len(images) > 1):
+        return relu6(filters(relu6(expand(images), norm)), after)
+    first: Any = norm
+    second: Any = after
+    widening: Any = expand
+    depthwise: Any = filters
+    weights = (widening.weight, first.weight, first.bias, depthwise.weight, second.weight, second.bias)
+    out, moments, filtered = _Hidden.apply(images, *weights, (first.eps, second.eps), depthwise.stride[0])
+    _count(first, moments, images.numel() // images.shape[1])
+    _count(second, filtered, out.numel() // out.shape[1])
     return out
 
 
@@ -47,18 +51,18 @@ def _fits(images: Tensor, norm: nn.Module) -> bool:
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
+        and norm.num_features % 16 == 0
         and images.device.type == "cpu"
         and images.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
         and images.is_contiguous(memory_format=torch.channels_last)
-        and images.shape[1] % 16 == 0
         and images.numel() > images.shape[1]
     )
 
 
-def _count(images: Tensor, norm: nn.BatchNorm2d, moments: Tensor) -> None:
-    """Has the moving averages of `norm` follow the `moments` (2, channels) of `images`."""
+def _count(norm: nn.BatchNorm2d, moments: Tensor, places: int) -> None:
+    """Has the moving averages of `norm` follow the `moments` (2, channels) of so many places."""
     batch: Any = norm
-    places = images.numel() // images.shape[1]
     batch.num_batches_tracked.add_(1)
     batch.running_mean.lerp_(moments[0], batch.momentum)
     batch.running_var.lerp_(moments[1] * (places / (places - 1)), batch.momentum)
@@ -85,32 +89,51 @@ class _Relu6(torch.autograd.Function):
         return _images(by_rows, images), by_scale[0], by_scale[1], None
 
 
-class _Depthwise(torch.autograd.Function):
+class _Hidden(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float, filters: Tensor, stride: int
-    ) -> tuple[Tensor, Tensor]:
-        moments, scale = _scale(_rows(images), weight, bias, eps)
-        maps = images.permute(0, 2, 3, 1)
-        count, height, width, channels = maps.shape
-        out = torch.empty(count, (height - 1) // stride + 1, (width - 1) // stride + 1, channels)
+        ctx: Any,
+        images: Tensor,
+        expand: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        filters: Tensor,
+        after_weight: Tensor,
+        after_bias: Tensor,
+        eps: tuple[float, float],
+        stride: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        threads = torch.get_num_threads()
+        expanded = F.conv2d(images, expand)
+        moments, scale = _scale(_rows(expanded), weight, bias, eps[0])
+        count, channels, height, width = expanded.shape
+        filtered = torch.empty(count, (height - 1) // stride + 1, (width - 1) // stride + 1, channels)
         taps = filters.view(channels, 9).t().contiguous()
-        _core.depthwise(maps.numpy(), scale.numpy(), taps.numpy(), stride, out.numpy(), torch.get_num_threads())
-        ctx.save_for_backward(images, scale, taps)
+        _core.depthwise(_maps(expanded).numpy(), scale.numpy(), taps.numpy(), stride, filtered.numpy(), threads)
+        rows = filtered.view(-1, channels)
+        after_moments, after_scale = _scale(rows, after_weight, after_bias, eps[1])
+        out = torch.empty_like(filtered)
+        _core.normalise_relu6(rows.numpy(), after_scale.numpy(), out.view(rows.shape).numpy(), threads)
+        ctx.save_for_backward(images, expand, expanded, scale, taps, filtered, after_scale)
         ctx.stride = stride
-        ctx.mark_non_differentiable(moments)
-        return out.permute(0, 3, 1, 2), moments
+        ctx.mark_non_differentiable(moments, after_moments)
+        return out.permute(0, 3, 1, 2), moments, after_moments
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
-        images, scale, taps = ctx.saved_tensors
-        maps, channels = images.permute(0, 2, 3, 1), images.shape[1]
-        outer = gradient.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
-        by_maps, by_taps, by_scale = torch.empty_like(maps), torch.empty_like(taps), torch.empty(2, channels)
-        inner = (by_maps.numpy(), by_taps.numpy(), by_scale.numpy())
-        threads = torch.get_num_threads()
-        _core.depthwise_backward(maps.numpy(), scale.numpy(), taps.numpy(), ctx.stride, outer, *inner, threads)
-        return by_maps.permute(0, 3, 1, 2), *by_scale, None, by_taps.t().reshape(channels, 1, 3, 3), None
+        images, expand, expanded, scale, taps, filtered, after_scale = ctx.saved_tensors
+        maps, channels = _maps(expanded), expanded.shape[1]
+        by_maps, by_taps = torch.empty_like(maps), torch.empty_like(taps)
+        by_scale, by_after = torch.empty(2, channels), torch.empty(2, channels)
+        before = (maps.numpy(), scale.numpy(), taps.numpy(), ctx.stride, filtered.numpy(), after_scale.numpy())
+        found = (by_maps.numpy(), by_taps.numpy(), by_scale.numpy(), by_after.numpy())
+        _core.depthwise_backward(*before, _maps(gradient).numpy(), *found, torch.get_num_threads())
+        outer = by_maps.permute(0, 3, 1, 2)
+        geometry = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)  # stride, padding, dilation, not transposed, one group
+        by_images, by_expand, _ = torch.ops.aten.convolution_backward(
+            outer, images, expand, None, *geometry, [True, True, False]
+        )
+        return by_images, by_expand, *by_scale, by_taps.t().reshape(channels, 1, 3, 3), *by_after, None, None
 
 
 def _scale(rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -120,10 +143,14 @@ def _scale(rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tens
     return moments, torch.stack((weight, bias, moments[0], torch.rsqrt(moments[1] + eps)))
 
 
+def _maps(images: Tensor) -> Tensor:
+    """Images (n, channels, height, width) as (n, height, width, channels), one after another."""
+    return images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+
+
 def _rows(images: Tensor) -> Tensor:
-    """Images (n, channels, height, width), channels last, as (places, channels)."""
-    last = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-    return last.reshape(-1, images.shape[1])
+    """The same as (places, channels)."""
+    return _maps(images).reshape(-1, images.shape[1])
 
 
 def _images(rows: Tensor, like: Tensor) -> Tensor:

@@ -33,10 +33,10 @@ class _Block(nn.Module):
         *expanded, (filters, norm, _), project, last = layers
         if expanded:
             expand, before, _ = expanded[0]
-            hidden = batch_norm.depthwise(expand(images), before, filters)
+            hidden = batch_norm.hidden(images, expand, before, filters, norm)
         else:
-            hidden = filters(images)
-        out: Tensor = last(project(batch_norm.relu6(hidden, norm)))
+            hidden = batch_norm.relu6(filters(images), norm)
+        out: Tensor = last(project(hidden))
         return images + out if self._residual else out
 
 

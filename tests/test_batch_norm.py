@@ -1,5 +1,5 @@
-"""Batch normalisation with ReLU6, and with the depthwise convolution after it, in one is that of torch's layers, and
-leaves to them what it is not for."""
+"""Batch normalisation with ReLU6, and all that lies between two bottlenecks, are as one what torch's layers are, and
+leave to those what they are not for."""
 
 from copy import deepcopy
 
@@ -41,26 +41,30 @@ def test_it_is_torchs_two_layers(shape: tuple[int, int, int, int]) -> None:
     assert ours["out"].is_contiguous(memory_format=torch.channels_last)
 
 
-def filters(channels: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+def between(inputs: int, channels: int, stride: int) -> nn.ModuleList:
+    """Expansion, normalisation, filters and normalisation."""
+    expand = nn.Conv2d(inputs, channels, 1, bias=False)
+    filters = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+    return nn.ModuleList([expand, layer(channels), filters, layer(channels)])
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_depthwise_convolution_after_it_is_torchs(stride: int) -> None:
+@pytest.mark.parametrize("shape", [(4, 24, 9, 6), (2, 16, 1, 3), (9, 40, 3, 2)])
+def test_what_lies_between_bottlenecks_is_torchs(shape: tuple[int, int, int, int], stride: int) -> None:
     torch.manual_seed(0)
-    start = nn.ModuleList([layer(48), filters(48, stride)])
-    images = (3 * torch.randn(4, 48, 9, 6) + 5).contiguous(memory_format=torch.channels_last)
+    start = between(shape[1], 96, stride)
+    images = (3 * torch.randn(shape) + 5).contiguous(memory_format=torch.channels_last)
+    outer = torch.randn(start[2](torch.zeros(shape[0], 96, *shape[2:])).shape)
     found = []
     for dtype in (torch.float32, torch.float64):  # by the core, and by torch
-        norm, convolution = deepcopy(start).to(dtype)
+        layers = deepcopy(start).to(dtype)
         given = images.to(dtype, copy=True).requires_grad_()
-        out = batch_norm.depthwise(given, norm, convolution)
-        out.square().sum().backward()
-        weights = [*norm.parameters(), *convolution.parameters(), given]
-        found.append([out, *norm.buffers(), *(weight.grad for weight in weights)])
+        out = batch_norm.hidden(given, *layers)
+        out.backward(outer.to(dtype))
+        found.append([out, *layers.buffers(), *(weight.grad for weight in (*layers.parameters(), given))])
     assert found[0][0].is_contiguous(memory_format=torch.channels_last)
     for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-3, atol=1e-3)
 
 
 def test_gradients_come_in_any_layout() -> None:
@@ -78,8 +82,8 @@ def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_core, "moments", lambda *arguments: [calls.append(1), compute(*arguments)])
     images = torch.randn(2, 16, 4, 5).contiguous(memory_format=torch.channels_last)
     batch_norm.relu6(images, layer(16))
-    batch_norm.depthwise(images, layer(16), filters(16, 1))
-    assert len(calls) == 2
+    batch_norm.hidden(images, *between(16, 32, 1))
+    assert len(calls) == 3
     for others, norm in [
         (images.contiguous(), layer(16)),
         (images.double(), layer(16).double()),
@@ -92,9 +96,14 @@ def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) ->
     ]:
         expected = F.relu6(deepcopy(norm)(others))
         torch.testing.assert_close(batch_norm.relu6(others, deepcopy(norm)), expected)
-        convolution = filters(others.shape[1], 2).to(others.dtype)
-        torch.testing.assert_close(batch_norm.depthwise(others, norm, convolution), convolution(expected))
-    assert len(calls) == 2
+        assert len(calls) == 3
+        expand, usual, filters, _ = between(others.shape[1], others.shape[1], 2).to(others.dtype)
+        for before, after in [(norm, usual), (usual, norm)]:
+            first, second = deepcopy(before), deepcopy(after)
+            expected = F.relu6(second(filters(F.relu6(first(expand(others))))))
+            found = batch_norm.hidden(others, expand, deepcopy(before), filters, deepcopy(after))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        calls[:] = [1] * 3
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         batch_norm.relu6(torch.randn(1, 16, 1, 1), layer(16))
 

@@ -1,4 +1,4 @@
-"""The compiled depthwise convolution after batch normalisation and ReLU6 against torch's layers in double."""
+"""The compiled depthwise convolution between two batch normalisations with ReLU6 against torch's layers in double."""
 
 from collections.abc import Iterator
 
@@ -15,19 +15,21 @@ from facetools import _core
 SHAPES = [
     (3, 7, 5, 16),
     (2, 8, 6, 48),
-    (5, 1, 1, 32),
+    (23, 1, 1, 32),
     (3, 2, 9, 16),
-    (1, 1, 3, 16),
+    (9, 1, 3, 16),
     (19, 3, 2, 32),
     (2, 23, 37, 32),
     (8, 96, 64, 96),
 ]
 
-EPSILON = 1e-5
+#: Large, lest what hardly differs be normalised to large numbers, of few digits.
+EPSILON = 0.1
 
 
 class Case:
-    """Maps (n, h, w, c), the weight and bias of their normalisation, filters (9, c) and a gradient, float32."""
+    """Maps (n, h, w, c), the weights and biases of the normalisations before and after filters (9, c), and a gradient,
+    float32."""
 
     def __init__(self, shape: tuple[int, int, int, int], stride: int) -> None:
         torch.manual_seed(sum(shape))
@@ -36,35 +38,43 @@ class Case:
         self.maps = 2 * torch.randn(shape) + 30 * torch.randn(channels)
         self.weight, self.bias = 1.5 * torch.randn(channels), 3 + 2 * torch.randn(channels)
         self.filters = torch.randn(9, channels)
+        self.after_weight, self.after_bias = 1.5 * torch.randn(channels), 3 + 2 * torch.randn(channels)
         self.gradient = torch.randn(count, (height - 1) // stride + 1, (width - 1) // stride + 1, channels)
 
     def by_torch(self) -> Iterator[Tensor]:
-        """The filtered maps, and the gradients by the maps, the filters, the weight and the bias, in double."""
-        given = [t.double().requires_grad_() for t in (self.maps, self.filters, self.weight, self.bias)]
-        maps, filters, weight, bias = given
-        images = F.relu6(F.batch_norm(maps.permute(0, 3, 1, 2), None, None, weight, bias, training=True, eps=EPSILON))
+        """The filtered maps, and the gradients by the maps, the filters, the weights and the biases, in double."""
+        tensors = (self.maps, self.filters, self.weight, self.bias, self.after_weight, self.after_bias)
+        given = [tensor.double().requires_grad_() for tensor in tensors]
+        maps, filters, *scales = given
+        images = F.relu6(F.batch_norm(maps.permute(0, 3, 1, 2), None, None, *scales[:2], training=True, eps=EPSILON))
         kernels = filters.T.reshape(self.channels, 1, 3, 3)
-        out = F.conv2d(images, kernels, stride=self.stride, padding=1, groups=self.channels).permute(0, 2, 3, 1)
-        out.backward(self.gradient.double())
-        yield out.detach()
+        filtered = F.conv2d(images, kernels, stride=self.stride, padding=1, groups=self.channels)
+        out = F.relu6(F.batch_norm(filtered, None, None, *scales[2:], training=True, eps=EPSILON))
+        out.backward(self.gradient.permute(0, 3, 1, 2).double())
+        yield filtered.permute(0, 2, 3, 1).detach()
         for tensor in given:
             assert tensor.grad is not None
             yield tensor.grad
 
     def by_core(self, threads: int = 1) -> list[Tensor]:
-        rows = self.maps.double().view(-1, self.channels)
-        inverse = (rows.var(0, correction=0) + EPSILON).rsqrt()
-        scale = torch.stack([self.weight, self.bias, rows.mean(0).float(), inverse.float()])
         # Memory of torch's begins where it can be written past the cache.
-        out, by_maps, by_filters, by_scale = (
+        filtered, by_maps, by_filters, by_scale, by_after = (
             torch.full(shape, torch.nan)
-            for shape in (self.gradient.shape, self.maps.shape, self.filters.shape, (2, self.channels))
+            for shape in (self.gradient.shape, self.maps.shape, self.filters.shape, *[(2, self.channels)] * 2)
         )
-        given = (self.maps.numpy(), scale.numpy(), self.filters.numpy(), self.stride)
-        _core.depthwise(*given, out.numpy(), threads)
-        gradients = (by_maps.numpy(), by_filters.numpy(), by_scale.numpy())
-        _core.depthwise_backward(*given, self.gradient.numpy(), *gradients, threads)
-        return [out, by_maps, by_filters, *by_scale]
+        scale = scale_of(self.maps, self.weight, self.bias).numpy()
+        given = (self.maps.numpy(), scale, self.filters.numpy(), self.stride)
+        _core.depthwise(*given, filtered.numpy(), threads)
+        after = scale_of(filtered, self.after_weight, self.after_bias).numpy()
+        gradients = (by_maps.numpy(), by_filters.numpy(), by_scale.numpy(), by_after.numpy())
+        _core.depthwise_backward(*given, filtered.numpy(), after, self.gradient.numpy(), *gradients, threads)
+        return [filtered, by_maps, by_filters, *by_scale, *by_after]
+
+
+def scale_of(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    rows = maps.double().view(-1, maps.shape[-1])
+    inverse = (rows.var(0, correction=0) + EPSILON).rsqrt()
+    return torch.stack([weight, bias, rows.mean(0).float(), inverse.float()])
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -98,7 +108,9 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: _core.depthwise(maps, scale, filters[:8], 2, out, 1), "not of the shape that fits the values"),
         (lambda: _core.depthwise(maps[..., :8].copy(), scale, filters, 2, out, 1), "no multiple of 16"),
         (
-            lambda: _core.depthwise_backward(maps, scale, filters, 2, out, out, filters.copy(), scale[:2].copy(), 1),
+            lambda: _core.depthwise_backward(
+                maps, scale, filters, 2, out, scale, out, out, filters.copy(), scale[:2].copy(), scale[:2].copy(), 1
+            ),
             "not of the shape that fits the maps",
         ),
     ]:

@@ -82,37 +82,46 @@ void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int t
   });
 }
 
-void normalise_relu6_backward(const Planes& planes, const Scale& scale, const float* gradient,
-                              const ScaleGradients& out, int threads, Progress& progress) {
+Drag::Drag(const Scale& scale, std::size_t places, const double* sum, const double* product, std::size_t channels,
+           const ScaleGradients& out)
+    : shift_(aligned<float>(channels)), slope_(aligned<float>(channels)) {
+  for (std::size_t c = 0; c < channels; ++c) {
+    const auto inverse = static_cast<double>(scale.inverse[c]), count = static_cast<double>(places);
+    out.by_bias[c] = static_cast<float>(sum[c]);
+    out.by_weight[c] = static_cast<float>(product[c] * inverse);
+    shift_[c] = static_cast<float>(sum[c] / count);
+    slope_[c] = static_cast<float>(product[c] * inverse * inverse / count);
+  }
+}
+
+Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, const ScaleGradients& out, int threads,
+             Progress& progress) {
   const std::size_t channels = planes.channels;
   const Normalisation by(scale, channels);
   const auto [sum, product] = sums(planes, threads, progress, [&](auto place, auto count, float* first, float* second) {
     kernels().layers.add_passed(by.affine(), planes.at(place), gradient + place * channels, count, channels, first,
                                 second);
   });
-  descend_relu6(planes, scale, gradient, sum.data(), product.data(), out, threads, progress);
+  return {scale, planes.places, sum.data(), product.data(), channels, out};
 }
 
-void descend_relu6(const Planes& planes, const Scale& scale, const float* gradient, const double* sum,
-                   const double* product, const ScaleGradients& out, int threads, Progress& progress) {
+void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,
+             int threads, Progress& progress) {
   const std::size_t channels = planes.channels;
   const Normalisation by(scale, channels);
-  const auto places = static_cast<double>(planes.places);
-  const Aligned<float> shift = aligned<float>(channels), slope = aligned<float>(channels);
-  for (std::size_t c = 0; c < channels; ++c) {
-    const auto inverse = static_cast<double>(scale.inverse[c]);
-    out.by_bias[c] = static_cast<float>(sum[c]);
-    out.by_weight[c] = static_cast<float>(product[c] * inverse);
-    shift[c] = static_cast<float>(sum[c] / places);
-    slope[c] = static_cast<float>(product[c] * inverse * inverse / places);
-  }
   // Where the gradient lies, memory has been read already.
-  const bool past = out.by_value != gradient && goes_past_cache(out.by_value, planes.places * channels);
+  const bool past = by_value != gradient && goes_past_cache(by_value, planes.places * channels);
   each_piece(planes, threads, progress, [&](auto begin, auto end) {
     const std::size_t at = begin * channels;
-    kernels().layers.descend(by.affine(), shift.get(), slope.get(), planes.values + at, gradient + at, end - begin,
-                             channels, past, out.by_value + at);
+    kernels().layers.descend(by.affine(), drag.shift(), drag.slope(), planes.values + at, gradient + at, end - begin,
+                             channels, past, by_value + at);
   });
+}
+
+void normalise_relu6_backward(const Planes& planes, const Scale& scale, const float* gradient, float* by_value,
+                              const ScaleGradients& out, int threads, Progress& progress) {
+  const Drag drag = drag_of(planes, scale, gradient, out, threads, progress);
+  descend(planes, scale, drag, gradient, by_value, threads, progress);
 }
 
 }  // namespace facetools

@@ -46,19 +46,35 @@ void moments(const Planes& planes, float* mean, float* variance, int threads, Pr
 // out = min(max(normalised, 0), 6).
 void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int threads, Progress& progress);
 
-// By each value, and by channel those by the weight and the bias of a scale, whose mean and inverse are those of the
-// values and move with them.
+// Gradients by the weight and the bias of each channel.
 struct ScaleGradients {
-  float *by_value, *by_weight, *by_bias;
+  float *by_weight, *by_bias;
 };
 
-// From the gradient by that `out` all others.
-void normalise_relu6_backward(const Planes& planes, const Scale& scale, const float* gradient,
-                              const ScaleGradients& out, int threads, Progress& progress);
+// What passes of the gradient by that `out` loses shift + (value - mean) slope, by channel, as mean and inverse are those
+// of the values and move with them.
+class Drag {
+ public:
+  // From the sums by channel of what passes and of its products with the centred values, over so many places.
+  Drag(const Scale& scale, std::size_t places, const double* sum, const double* product, std::size_t channels,
+       const ScaleGradients& out);
 
-// The second half of that, from the sums by channel of what passes of the gradient and of its products with the centred
-// values. The gradient may lie where that by the values goes.
-void descend_relu6(const Planes& planes, const Scale& scale, const float* gradient, const double* sum,
-                   const double* product, const ScaleGradients& out, int threads, Progress& progress);
+  const float* shift() const { return shift_.get(); }
+  const float* slope() const { return slope_.get(); }
+
+ private:
+  Aligned<float> shift_, slope_;
+};
+
+Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, const ScaleGradients& out, int threads,
+             Progress& progress);
+
+// by_value = factor (what passes of the gradient, which may lie there too, less the drag).
+void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,
+             int threads, Progress& progress);
+
+// From the gradient by that `out` all others.
+void normalise_relu6_backward(const Planes& planes, const Scale& scale, const float* gradient, float* by_value,
+                              const ScaleGradients& out, int threads, Progress& progress);
 
 }  // namespace facetools

@@ -74,6 +74,12 @@ Scale scale_of(const Planes& planes, const Array2<float>& table) {
   return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
 }
 
+// The gradients by the weight and by the bias, a row each.
+ScaleGradients scale_gradients_of(const Planes& channels, const Written2& table) {
+  float* const by_weight = rows_of(channels, table, 2);
+  return {by_weight, by_weight + channels.channels};
+}
+
 void moments_of(const Array2<float>& values, const Written2& out, int threads) {
   const Planes planes = planes_of(values);
   float* const mean = rows_of(planes, out, 2);
@@ -96,10 +102,11 @@ void normalise_backward(const Array2<float>& values, const Array2<float>& scale,
   const Planes planes = planes_of(values);
   const Scale by = scale_of(planes, scale);
   const float* const from = rows_of(planes, gradient, planes.places);
-  float *const to = rows_of(planes, by_value, planes.places), *const by_weight = rows_of(planes, by_scale, 2);
+  float* const to = rows_of(planes, by_value, planes.places);
+  const ScaleGradients out = scale_gradients_of(planes, by_scale);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  normalise_relu6_backward(planes, by, from, {to, by_weight, by_weight + planes.channels}, threads, silent);
+  normalise_relu6_backward(planes, by, from, to, out, threads, silent);
 }
 
 Maps maps_of(const Array4<const float>& values, std::size_t stride) {
@@ -135,19 +142,23 @@ void depthwise_maps(const Array4<const float>& values, const Array2<float>& scal
 }
 
 void depthwise_maps_backward(const Array4<const float>& values, const Array2<float>& scale,
-                             const Array2<float>& filters, std::size_t stride, const Array4<const float>& gradient,
+                             const Array2<float>& filters, std::size_t stride, const Array4<const float>& filtered,
+                             const Array2<float>& filtered_scale, const Array4<const float>& gradient,
                              const Array4<float>& by_maps, const Written2& by_filters, const Written2& by_scale,
-                             int threads) {
+                             const Written2& by_filtered_scale, int threads) {
   const Maps maps = maps_of(values, stride);
   const Scale by = scale_of(channels_of(maps), scale);
   const float* const taps = rows_of(channels_of(maps), filters, 9);
   const float* const from = of_shape(gradient, maps, maps.filtered_height(), maps.filtered_width());
-  float* const to = of_shape(by_maps, maps, maps.height, maps.width);
-  float* const by_taps = rows_of(channels_of(maps), by_filters, 9);
-  float* const by_weight = rows_of(channels_of(maps), by_scale, 2);
+  const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
+                       scale_of(channels_of(maps), filtered_scale)};
+  const DepthwiseGradients out{of_shape(by_maps, maps, maps.height, maps.width),
+                               rows_of(channels_of(maps), by_filters, 9),
+                               scale_gradients_of(channels_of(maps), by_scale),
+                               scale_gradients_of(channels_of(maps), by_filtered_scale)};
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  depthwise_backward(maps, by, taps, from, {to, by_weight, by_weight + maps.channels}, by_taps, threads, silent);
+  depthwise_backward(maps, by, taps, after, from, out, threads, silent);
 }
 
 }  // namespace
@@ -165,8 +176,10 @@ void bind_images(nb::module_& m) {
   m.def("depthwise", depthwise_maps, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(), "threads"_a);
   m.def("depthwise_backward", depthwise_maps_backward, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("filters").noconvert(), "stride"_a, nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
-        nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), "threads"_a);
+        nb::arg("filters").noconvert(), "stride"_a, nb::arg("filtered").noconvert(),
+        nb::arg("filtered_scale").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
+        nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(),
+        "threads"_a);
 }
 
 }  // namespace facetools

@@ -154,15 +154,44 @@ class Writer {
   std::ptrdiff_t next_ = 0;
 };
 
-void spread_map(const Layer& layer, const float* map, const float* gradient, Descent& descent, bool past, float* out) {
+// The gradient by filtered maps that their normalisation leaves of that by what comes after it.
+class Gradient {
+ public:
+  Gradient(const Layer& layer, const Filtered& filtered, const float* outer, const ScaleGradients& out, int threads,
+           Progress& progress)
+      : layer_(layer),
+        values_(filtered.values),
+        outer_(outer),
+        by_(filtered.scale, layer.maps.channels),
+        drag_(drag_of({values_, layer.maps.count * layer.maps.filtered_height() * layer.strip.width,
+                       layer.maps.channels},
+                      filtered.scale, outer, out, threads, progress)) {}
+
+  // A row of a map, of its number among those of all maps.
+  void read(std::size_t row, float* out) const {
+    const std::size_t at = row * layer_.filtered_row;
+    layers().descend(by_.affine(), drag_.shift(), drag_.slope(), values_ + at, outer_ + at, layer_.strip.width,
+                     layer_.maps.channels, false, out);
+  }
+
+ private:
+  const Layer& layer_;
+  const float *values_, *outer_;
+  Normalisation by_;
+  Drag drag_;
+};
+
+void spread_map(const Layer& layer, const float* maps, std::size_t number, const Gradient& gradient, Descent& descent,
+                bool past, float* out) {
+  const std::size_t offset = number * layer.maps.height * layer.row, rows = layer.maps.filtered_height();
+  const float* const map = maps + offset;
   Reader reader(layer, map);
-  Writer writer(layer, map, past, out);
-  for (std::size_t row = 0; row < layer.maps.filtered_height(); ++row) {
+  Writer writer(layer, map, past, out + offset);
+  for (std::size_t row = 0; row < rows; ++row) {
     const auto centre = static_cast<std::ptrdiff_t>(row * layer.maps.stride);
     writer.write(centre - 1, descent);
     reader.read(centre + 2, descent.values);
-    std::copy_n(gradient + row * layer.filtered_row, layer.filtered_row,
-                descent.outer.get() + 2 * layer.maps.channels);
+    gradient.read(number * rows + row, descent.outer.get() + 2 * layer.maps.channels);
     layers().spread_row(layer.strip, descent.values.seen(centre).data(), descent.outer.get(),
                         descent.by_row.seen(centre).data(), descent.by_filter.partial.get());
     descent.by_filter.added(layer.strip.width);
@@ -188,18 +217,17 @@ void depthwise(const Maps& maps, const Scale& scale, const float* filters, float
   });
 }
 
-void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const float* gradient,
-                        const ScaleGradients& out, float* by_filter, int threads, Progress& progress) {
+void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const Filtered& filtered,
+                        const float* outer, const DepthwiseGradients& out, int threads, Progress& progress) {
   const Layer layer(maps, scale, filters);
-  const std::size_t size = maps.height * layer.row, filtered = maps.filtered_height() * layer.filtered_row;
-  const bool past = goes_past_cache(out.by_value, maps.count * size);
+  const Gradient gradient(layer, filtered, outer, out.by_filtered_scale, threads, progress);
+  const bool past = goes_past_cache(out.by_map, maps.count * maps.height * layer.row);
   const std::size_t grain = maps_at_a_time(maps);
   std::vector<Totals> of_ranges((maps.count + grain - 1) / grain);
   parallel_ranges(threads, maps.count, grain, progress, [&](std::size_t begin, std::size_t end) {
     Descent descent(layer);
     for (std::size_t number = begin; number < end; ++number)
-      spread_map(layer, maps.values + number * size, gradient + number * filtered, descent, past,
-                 out.by_value + number * size);
+      spread_map(layer, maps.values, number, gradient, descent, past, out.by_map);
     descent.by_filter.flush();
     descent.passed.flush();
     of_ranges[begin / grain] = {std::move(descent.by_filter.total), std::move(descent.passed.total)};
@@ -212,10 +240,11 @@ void depthwise_backward(const Maps& maps, const Scale& scale, const float* filte
     add(all.by_filter, of_ranges[range].by_filter);
     add(all.passed, of_ranges[range].passed);
   }
-  for (std::size_t i = 0; i < all.by_filter.size(); ++i) by_filter[i] = static_cast<float>(all.by_filter[i]);
+  for (std::size_t i = 0; i < all.by_filter.size(); ++i) out.by_filter[i] = static_cast<float>(all.by_filter[i]);
   const Planes planes{maps.values, maps.count * maps.height * maps.width, maps.channels};
-  descend_relu6(planes, scale, out.by_value, all.passed.data(), all.passed.data() + maps.channels, out, threads,
-                progress);
+  const Drag drag(scale, planes.places, all.passed.data(), all.passed.data() + maps.channels, maps.channels,
+                  out.by_scale);
+  descend(planes, scale, drag, out.by_map, out.by_map, threads, progress);
 }
 
 }  // namespace facetools

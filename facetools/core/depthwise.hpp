@@ -1,5 +1,5 @@
-// The depthwise convolution of 3 x 3 with a border of zeros, and the batch normalisation and ReLU6 before it, as one:
-// what they hand one another lies in a few rows that never leave the cache.
+// The depthwise convolution of 3 x 3 with a border of zeros, and the batch normalisation and ReLU6 before it, as one, and
+// back through those after it too: what they hand one another lies in a few rows that never leave the cache.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,19 @@ struct Maps {
 // out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels).
 void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, int threads, Progress& progress);
 
-// From the gradient by that `out` all others, that by the filters (9, channels) too.
-void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const float* gradient,
-                        const ScaleGradients& out, float* by_filter, int threads, Progress& progress);
+// That `out`, and what it is normalised by before it is kept from 0 to 6.
+struct Filtered {
+  const float* values;
+  Scale scale;
+};
+
+struct DepthwiseGradients {
+  float *by_map, *by_filter;  // that by the filters (9, channels)
+  ScaleGradients by_scale, by_filtered_scale;
+};
+
+// From the gradient by the filtered maps, normalised and kept from 0 to 6, all others.
+void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const Filtered& filtered,
+                        const float* gradient, const DepthwiseGradients& out, int threads, Progress& progress);
 
 }  // namespace facetools
