@@ -80,8 +80,9 @@ JOBS = {
 DEVICE = choose_device("auto")
 #: How often a go sees its faces.
 TIMES = 1 if DEVICE.type == "cpu" else 16
-#: Faces of a job: enough for a steady rate, few enough that the plain loop ends.
-FACES, FEWER = 512, {"predict 224x224": 256, "train 224x224": 128, "train 80x64": 256}
+#: Faces of a job: so many that the plain loop hardly counts the time in which its processes start, few enough that it
+#: ends.
+FACES, FEWER = 2048, {"predict 224x224": 512, "train 224x224": 256, "augment 224x224": 512}
 
 
 def size_of(job: str) -> tuple[int, int]:
