@@ -1,6 +1,6 @@
 """How good the recipes of fa-train are on the same faces: python benchmarks/recipes.py CELEBA OUT [OPTION ...]
 
-    python benchmarks/recipes.py celeba8k OUT --epochs 14 --weights none --image-size 96x80
+    python benchmarks/recipes.py celeba8k OUT --epochs 16 --weights none --image-size 128x104
 
 trains every recipe with every seed in OUT/RECIPE-SEED (a run that was broken off goes on), keeps the epoch that is best
 in validation, sees the test faces once, and prints the table. --results stores each run as it ends, beside those that
