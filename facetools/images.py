@@ -269,7 +269,7 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
                 image.draft("RGB", size if orientation >= 5 else size[::-1])
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS} in all")
-            # It copies an image that is upright.
+            # Pillow copies an image that is upright already.
             pixels = np.asarray(_rgb(image if orientation == 1 else ImageOps.exif_transpose(image)))
             return pixels if size is None else resized(pixels, size)
     except ImageError:
