@@ -66,7 +66,7 @@ bench-quick: $(INSTALLED)
 	$(VENV)/python benchmarks/core.py --quick
 
 # Each sanitizer has an environment of its own for the core that it is built into; all else is that of .venv. Python and
-# its libraries are not built with them: leaks are not looked for, and races only in the core.
+# its libraries are not built with them: leaks are not looked for, and races only in the core. A test forks.
 sanitize: sanitize-address,undefined sanitize-thread
 
 CORE_TESTS := $(wildcard tests/test_core_*.py) tests/test_codes.py
@@ -78,7 +78,8 @@ sanitize-%: $(INSTALLED)
 	test -x build/$@/bin/python || $(PYTHON) -m venv build/$@
 	build/$@/bin/python -m pip install --quiet --no-deps --editable . --config-settings=cmake.define.FACETOOLS_SANITIZE=$*
 	$(VENV)/python $(PACKAGES) > $$(build/$@/bin/python $(PACKAGES))/packages-of-venv.pth
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=$(PRELOAD_$*)) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 	setarch -R sh -euc 'build/$@/bin/python -c "from facetools import _core; assert \"$@\" in _core.__file__, _core"; \
 		build/$@/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)'
