@@ -66,7 +66,8 @@ bench-quick: $(INSTALLED)
 	$(VENV)/python benchmarks/core.py --quick
 
 # Each sanitizer has an environment of its own for the core that it is built into; all else is that of .venv. Python and
-# its libraries are not built with them: leaks are not looked for, and races only in the core. A test forks.
+# its libraries are not built with them: leaks are not looked for, and races only in the core. One
+# test forks, after which the thread sanitizer would not go on by itself.
 sanitize: sanitize-address,undefined sanitize-thread
 
 CORE_TESTS := $(wildcard tests/test_core_*.py) tests/test_codes.py

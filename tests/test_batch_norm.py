@@ -95,15 +95,15 @@ def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) ->
         (images, nn.BatchNorm2d(16, track_running_stats=False)),
     ]:
         expected = F.relu6(deepcopy(norm)(others))
+        before_it = len(calls)
         torch.testing.assert_close(batch_norm.relu6(others, deepcopy(norm)), expected)
-        assert len(calls) == 3
+        assert len(calls) == before_it
         expand, usual, filters, _ = between(others.shape[1], others.shape[1], 2).to(others.dtype)
         for before, after in [(norm, usual), (usual, norm)]:
             first, second = deepcopy(before), deepcopy(after)
             expected = F.relu6(second(filters(F.relu6(first(expand(others))))))
             found = batch_norm.hidden(others, expand, deepcopy(before), filters, deepcopy(after))
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-        calls[:] = [1] * 3
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         batch_norm.relu6(torch.randn(1, 16, 1, 1), layer(16))
 

@@ -15,16 +15,17 @@ from facetools import _core
 SHAPES = [
     (3, 7, 5, 16),
     (2, 8, 6, 48),
-    (23, 1, 1, 32),
+    (5, 1, 1, 32),
     (3, 2, 9, 16),
-    (9, 1, 3, 16),
+    (1, 1, 3, 16),
     (19, 3, 2, 32),
     (2, 23, 37, 32),
     (8, 96, 64, 96),
 ]
 
-#: Large, lest what hardly differs be normalised to large numbers, of few digits.
-EPSILON = 0.1
+#: Of the normalisations before and after; large where a few saturated values hardly differ, lest rounding be
+#: normalised.
+EPSILON, AFTER_EPSILON = 1e-5, 0.1
 
 
 class Case:
@@ -49,7 +50,7 @@ class Case:
         images = F.relu6(F.batch_norm(maps.permute(0, 3, 1, 2), None, None, *scales[:2], training=True, eps=EPSILON))
         kernels = filters.T.reshape(self.channels, 1, 3, 3)
         filtered = F.conv2d(images, kernels, stride=self.stride, padding=1, groups=self.channels)
-        out = F.relu6(F.batch_norm(filtered, None, None, *scales[2:], training=True, eps=EPSILON))
+        out = F.relu6(F.batch_norm(filtered, None, None, *scales[2:], training=True, eps=AFTER_EPSILON))
         out.backward(self.gradient.permute(0, 3, 1, 2).double())
         yield filtered.permute(0, 2, 3, 1).detach()
         for tensor in given:
@@ -62,18 +63,18 @@ class Case:
             torch.full(shape, torch.nan)
             for shape in (self.gradient.shape, self.maps.shape, self.filters.shape, *[(2, self.channels)] * 2)
         )
-        scale = scale_of(self.maps, self.weight, self.bias).numpy()
+        scale = scale_of(self.maps, self.weight, self.bias, EPSILON).numpy()
         given = (self.maps.numpy(), scale, self.filters.numpy(), self.stride)
         _core.depthwise(*given, filtered.numpy(), threads)
-        after = scale_of(filtered, self.after_weight, self.after_bias).numpy()
+        after = scale_of(filtered, self.after_weight, self.after_bias, AFTER_EPSILON).numpy()
         gradients = (by_maps.numpy(), by_filters.numpy(), by_scale.numpy(), by_after.numpy())
         _core.depthwise_backward(*given, filtered.numpy(), after, self.gradient.numpy(), *gradients, threads)
         return [filtered, by_maps, by_filters, *by_scale, *by_after]
 
 
-def scale_of(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def scale_of(maps: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     rows = maps.double().view(-1, maps.shape[-1])
-    inverse = (rows.var(0, correction=0) + EPSILON).rsqrt()
+    inverse = (rows.var(0, correction=0) + epsilon).rsqrt()
     return torch.stack([weight, bias, rows.mean(0).float(), inverse.float()])
 
 
