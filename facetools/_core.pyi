@@ -99,3 +99,45 @@ def depthwise_backward(
     by_filtered_scale: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def expanded_moments(
+    images: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    inputs: NDArray[np.float64],
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def expanded_depthwise(
+    images: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    filters: NDArray[np.float32],
+    stride: int,
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def normalise_project(
+    values: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    projection: NDArray[np.float32],
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def bottleneck_backward(
+    images: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    inputs: NDArray[np.float64],
+    scale: NDArray[np.float32],
+    filters: NDArray[np.float32],
+    stride: int,
+    filtered: NDArray[np.float32],
+    filtered_scale: NDArray[np.float32],
+    projection: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    by_images: NDArray[np.float32],
+    by_weights: NDArray[np.float32],
+    by_filters: NDArray[np.float32],
+    by_projection: NDArray[np.float32],
+    by_scale: NDArray[np.float32],
+    by_filtered_scale: NDArray[np.float32],
+    threads: int,
+) -> None: ...

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facetools import batch_norm
 from facetools.architecture import FIRST, LAST, blocks
+from facetools.bottleneck import bottleneck
 
 
 class _Block(nn.Module):
@@ -29,14 +30,13 @@ class _Block(nn.Module):
         self._residual = stride == 1 and inputs == outputs
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.after(self.conv[0], images)
+
+    def after(self, expansion: Any, images: Tensor) -> Tensor:
+        """What becomes of images that `expansion` expands: the first layer, or what takes its place."""
         layers: list[Any] = list(self.conv)
-        *expanded, (filters, norm, _), project, last = layers
-        if expanded:
-            expand, before, _ = expanded[0]
-            hidden = batch_norm.hidden(images, expand, before, filters, norm)
-        else:
-            hidden = batch_norm.relu6(filters(images), norm)
-        out: Tensor = last(project(hidden))
+        (expand, before, _), (filters, norm, _), (project, last) = expansion, layers[-3], layers[-2:]
+        out: Tensor = last(bottleneck(images, expand, before, filters, norm, project))
         return images + out if self._residual else out
 
 
@@ -52,11 +52,23 @@ class _Normalised(nn.Sequential):
         return batch_norm.relu6(convolution(images), norm)
 
 
+class _Features(nn.Sequential):
+    """All layers. The first block expands nothing: the first convolution does, to as many channels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        layers: list[Any] = list(self)
+        first, block, *others = layers
+        images = block.after(first, images)
+        for layer in others:
+            images = layer(images)
+        return images
+
+
 def mobilenet_v2() -> nn.Sequential:
     """The features of MobileNetV2 from random weights: float (n, 3, h, w) to (n, 1280, h / 32, w / 32), rounded up."""
     described = list(blocks())
     residuals = (_Block(*block) for block in described)
-    features = nn.Sequential(_Normalised(3, FIRST, 3, 2), *residuals, _Normalised(described[-1][1], LAST, 1))
+    features = _Features(_Normalised(3, FIRST, 3, 2), *residuals, _Normalised(described[-1][1], LAST, 1))
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

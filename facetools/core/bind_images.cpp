@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "batch_norm.hpp"
+#include "bottleneck.hpp"
 #include "depthwise.hpp"
 #include "resize.hpp"
 #include "warp.hpp"
@@ -109,18 +110,23 @@ void normalise_backward(const Array2<float>& values, const Array2<float>& scale,
   normalise_relu6_backward(planes, by, from, to, out, threads, silent);
 }
 
-Maps maps_of(const Array4<const float>& values, std::size_t stride) {
-  const Maps maps{values.data(), values.shape(0), values.shape(1), values.shape(2), values.shape(3), stride};
+// Maps of so many channels, as large as an array (count, height, width, any).
+MapShape shape_of(const Array4<const float>& values, std::size_t channels, std::size_t stride) {
+  const MapShape maps{values.shape(0), values.shape(1), values.shape(2), channels, stride};
   require(maps.count >= 1 && maps.height >= 1 && maps.width >= 1 && maps.channels >= 1, "maps: there are none");
   require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
-  require(maps.channels % channels_in == 0, "maps: their channels are no multiple of 16");
   require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
   return maps;
 }
 
+Maps maps_of(const Array4<const float>& values, std::size_t stride) {
+  require(values.shape(3) % channels_in == 0, "maps: their channels are no multiple of 16");
+  return {shape_of(values, values.shape(3), stride), values.data()};
+}
+
 // The values of an array (count, height, width, channels).
 template <class T>
-T* of_shape(const Array4<T>& array, const Maps& maps, std::size_t height, std::size_t width) {
+T* of_shape(const Array4<T>& array, const MapShape& maps, std::size_t height, std::size_t width) {
   require(array.shape(0) == maps.count && array.shape(1) == height && array.shape(2) == width &&
               array.shape(3) == maps.channels,
           "not of the shape that fits the maps");
@@ -128,7 +134,7 @@ T* of_shape(const Array4<T>& array, const Maps& maps, std::size_t height, std::s
 }
 
 // What tables by channel are held against.
-Planes channels_of(const Maps& maps) { return {nullptr, 1, maps.channels}; }
+Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 
 void depthwise_maps(const Array4<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
                     std::size_t stride, const Array4<float>& out, int threads) {
@@ -161,6 +167,99 @@ void depthwise_maps_backward(const Array4<const float>& values, const Array2<flo
   depthwise_backward(maps, by, taps, after, from, out, threads, silent);
 }
 
+// Images of `inputs` channels, whose maps come by weights (inputs, channels).
+Expansion expansion_of(const float* images, std::size_t inputs, const Array2<float>& weights) {
+  require(inputs >= 1 && weights.shape(0) == inputs, "weights: not a row an input");
+  require(weights.shape(1) >= 1, "weights: without channels");
+  require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");
+  return {images, inputs, weights.data()};
+}
+
+template <class T>
+using Doubles = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// The means of the inputs, and their covariances with the channels, (inputs, 1 + channels), one after the other.
+template <class T>
+T* input_moments_of(const Doubles<T>& table, const Array2<float>& weights) {
+  require(table.shape(0) == weights.shape(0) && table.shape(1) == weights.shape(1) + 1,
+          "moments: not of the shape that fits the weights");
+  return table.data();
+}
+
+void expanded_moments_of(const Array2<float>& images, const Array2<float>& weights, const Doubles<double>& inputs,
+                         const Written2& out, int threads) {
+  require(images.shape(0) >= 1, "images: there are none");
+  const Expansion expansion = expansion_of(images.data(), images.shape(1), weights);
+  const std::size_t channels = weights.shape(1);
+  double* const mean = input_moments_of(inputs, weights);
+  float* const to = rows_of({nullptr, 1, channels}, out, 2);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  expanded_moments(expansion, images.shape(0), channels, mean, mean + expansion.inputs, to, to + channels, threads,
+                   silent);
+}
+
+void expanded_depthwise_maps(const Array4<const float>& images, const Array2<float>& weights,
+                             const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
+                             const Array4<float>& out, int threads) {
+  const Expansion expansion = expansion_of(images.data(), images.shape(3), weights);
+  const MapShape maps = shape_of(images, weights.shape(1), stride);
+  const Scale by = scale_of(channels_of(maps), scale);
+  const float* const taps = rows_of(channels_of(maps), filters, 9);
+  float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  expanded_depthwise(expansion, maps, by, taps, to, threads, silent);
+}
+
+// What projects maps of so many channels (outputs, channels).
+Projection projection_of(const Planes& channels, const Array2<float>& weights) {
+  require(weights.shape(0) >= 1, "projection: without outputs");
+  return {weights.shape(0), rows_of(channels, weights, weights.shape(0))};
+}
+
+void normalise_project_rows(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& projection,
+                            const Written2& out, int threads) {
+  const Planes planes = planes_of(values);
+  const Scale by = scale_of(planes, scale);
+  const Projection to = projection_of(planes, projection);
+  require(out.shape(0) == planes.places && out.shape(1) == to.outputs, "out: not of the shape that fits the values");
+  float* const rows = out.data();
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  normalise_project(planes, by, to, rows, threads, silent);
+}
+
+void bottleneck_maps_backward(const Array4<const float>& images, const Array2<float>& weights,
+                              const Doubles<const double>& inputs, const Array2<float>& scale,
+                              const Array2<float>& filters, std::size_t stride, const Array4<const float>& filtered,
+                              const Array2<float>& filtered_scale, const Array2<float>& projection,
+                              const Array4<const float>& gradient, const Array4<float>& by_images,
+                              const Written2& by_weights, const Written2& by_filters, const Written2& by_projection,
+                              const Written2& by_scale, const Written2& by_filtered_scale, int threads) {
+  const Expansion expansion = expansion_of(images.data(), images.shape(3), weights);
+  const MapShape maps = shape_of(images, weights.shape(1), stride), few = shape_of(images, expansion.inputs, stride);
+  const Planes channels = channels_of(maps);
+  const double* const mean = input_moments_of(inputs, weights);
+  const Scale by = scale_of(channels, scale);
+  const float* const taps = rows_of(channels, filters, 9);
+  const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
+                       scale_of(channels, filtered_scale)};
+  const Projection to = projection_of(channels, projection);
+  const float* const from = of_shape(gradient, shape_of(images, to.outputs, stride), maps.filtered_height(),
+                                     maps.filtered_width());
+  const BottleneckGradients out{of_shape(by_images, few, maps.height, maps.width),
+                                rows_of(channels, by_weights, expansion.inputs),
+                                rows_of(channels, by_filters, 9),
+                                rows_of(channels, by_projection, to.outputs),
+                                scale_gradients_of(channels, by_scale),
+                                scale_gradients_of(channels, by_filtered_scale)};
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  bottleneck_backward(expansion, {mean, mean + expansion.inputs}, maps, by, taps, after, to, from, out, threads,
+                      silent);
+}
+
 }  // namespace
 
 void bind_images(nb::module_& m) {
@@ -180,6 +279,19 @@ void bind_images(nb::module_& m) {
         nb::arg("filtered_scale").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
         nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(),
         "threads"_a);
+  m.def("expanded_moments", expanded_moments_of, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+        nb::arg("inputs").noconvert(), nb::arg("out").noconvert(), "threads"_a);
+  m.def("expanded_depthwise", expanded_depthwise_maps, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+        nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(),
+        "threads"_a);
+  m.def("normalise_project", normalise_project_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("projection").noconvert(), nb::arg("out").noconvert(), "threads"_a);
+  m.def("bottleneck_backward", bottleneck_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+        nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
+        nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(), nb::arg("projection").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert(), nb::arg("by_weights").noconvert(),
+        nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
+        nb::arg("by_filtered_scale").noconvert(), "threads"_a);
 }
 
 }  // namespace facetools

@@ -10,12 +10,15 @@
 namespace facetools {
 
 // Feature maps, channels last, seen by filters at every `stride`-th place. The stride is 1 or 2.
-struct Maps {
-  const float* values;
+struct MapShape {
   std::size_t count, height, width, channels, stride;
 
   std::size_t filtered_height() const { return (height - 1) / stride + 1; }
   std::size_t filtered_width() const { return (width - 1) / stride + 1; }
+};
+
+struct Maps : MapShape {
+  const float* values;
 };
 
 // out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels).

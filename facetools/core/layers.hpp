@@ -19,6 +19,12 @@ struct Strip {
   std::size_t width, channels, stride;
 };
 
+// A matrix (rows, inner) whose neighbours in a column lie `row_step` apart, those in a row `inner_step`.
+struct Factor {
+  const float* values;
+  std::size_t rows, inner, row_step, inner_step;
+};
+
 struct Layers {
   // Adds what lies between values (places, channels) and the origin of their channel, and its square.
   void (*add_moments)(const float* values, const float* origin, std::size_t places, std::size_t channels, float* sum,
@@ -48,6 +54,9 @@ struct Layers {
   // Before and after the columns of the gradient lie two of zeros; the rows have two columns more than the filters see.
   void (*spread_row)(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
                      float* by_filter);
+
+  // out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns).
+  void (*multiply)(const Factor& a, const float* b, std::size_t columns, bool add, float* out);
 };
 
 }  // namespace facetools

@@ -72,7 +72,7 @@ struct Avx2 {
 };
 
 struct Avx2Floats {
-  static constexpr int lanes = 8;
+  static constexpr int lanes = 8, registers = 16;
   using Vector = __m256;
 
   static Vector load(const float* from) { return _mm256_loadu_ps(from); }

@@ -56,7 +56,7 @@ struct Avx512 {
 };
 
 struct Avx512Floats {
-  static constexpr int lanes = 16;
+  static constexpr int lanes = 16, registers = 32;
   using Vector = __m512;
 
   static Vector load(const float* from) { return _mm512_loadu_ps(from); }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "layers.hpp"
+#include "simd_products.hpp"
 
 namespace facetools {
 
@@ -189,7 +190,7 @@ void spread_row(const Strip& strip, const float* const* rows, const float* gradi
 
 template <class Simd>
 constexpr Layers layers{add_moments<Simd>, clamp<Simd>,      add_passed<Simd>, take_passed<Simd>,
-                        descend<Simd>,     filter_row<Simd>, spread_row<Simd>};
+                        descend<Simd>,     filter_row<Simd>, spread_row<Simd>, multiply<Simd>};
 
 }  // namespace
 

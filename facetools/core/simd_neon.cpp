@@ -58,7 +58,7 @@ struct Neon {
 };
 
 struct NeonFloats {
-  static constexpr int lanes = 4;
+  static constexpr int lanes = 4, registers = 32;
   using Vector = float32x4_t;
 
   static Vector load(const float* from) { return vld1q_f32(from); }

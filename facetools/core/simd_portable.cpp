@@ -71,7 +71,7 @@ std::uint8_t approach(const std::uint8_t* blocks, int planes, std::size_t block_
 }
 
 struct PlainFloats {
-  static constexpr int lanes = 4;
+  static constexpr int lanes = 4, registers = 16;
   using Vector = float __attribute__((vector_size(16)));
 
   static Vector load(const float* from) { return Vector{from[0], from[1], from[2], from[3]}; }

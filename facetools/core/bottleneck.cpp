@@ -1,0 +1,296 @@
+#include "bottleneck.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "maps.hpp"
+
+namespace facetools {
+
+namespace {
+
+const Layers& layers() { return kernels().layers; }
+
+// Places gone through together, whose channels fit the first caches, and those of a task.
+constexpr std::size_t at_a_time = 64, grain = 32 * at_a_time;
+
+// So many columns as kernels take.
+std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
+
+// What rows of maps are made by, and what leads their gradients back.
+class Making {
+ public:
+  Making(const Expansion& of, const MapShape& all, const Scale& scale)
+      : expansion(of),
+        maps(all),
+        by(scale, all.channels),
+        columns(padded(of.inputs)),
+        back(aligned<float>(all.channels * columns)),
+        zeros_(aligned<float>(all.channels)),
+        ones_(aligned<float>(all.channels)) {
+    std::fill_n(ones_.get(), maps.channels, 1.0F);
+    for (std::size_t c = 0; c < maps.channels; ++c)
+      for (std::size_t i = 0; i < expansion.inputs; ++i)
+        back[c * columns + i] = by.affine().factor[c] * expansion.weights[i * maps.channels + c];
+  }
+
+  Affine unchanged() const { return {zeros_.get(), ones_.get(), zeros_.get()}; }
+
+  // Where a row of the images begins.
+  std::size_t at(std::size_t map, std::size_t row) const {
+    return (map * maps.height + row) * maps.width * expansion.inputs;
+  }
+
+  const Expansion expansion;
+  const MapShape maps;
+  const Normalisation by;
+  const std::size_t columns;   // the inputs, padded
+  const Aligned<float> back;   // the weights times the factors of the channels (channels, columns)
+
+ private:
+  Aligned<float> zeros_, ones_;
+};
+
+// Rows of maps, made when they are read. On the way back what passes of the gradients by them, before it loses anything,
+// is brought to the images, and summed up with the images (inputs, channels) and by channel.
+class Expanded {
+ public:
+  Expanded(const Making& making, float* by_image)
+      : making_(making),
+        by_image_(by_image),
+        passing_(aligned<float>(making.maps.width * making.maps.channels)),
+        by_row_(aligned<float>(making.maps.width * making.columns)),
+        passed_(2 * making.maps.channels),
+        by_weight_(making.expansion.inputs * making.maps.channels, 1024) {}
+
+  void read(std::size_t map, std::size_t row, float* out) const {
+    const auto& [images, inputs, weights] = making_.expansion;
+    const std::size_t width = making_.maps.width, channels = making_.maps.channels;
+    layers().multiply({images + making_.at(map, row), width, inputs, inputs, 1}, weights, channels, false, out);
+    layers().clamp(making_.by.affine(), out, width, channels, false, out);
+  }
+
+  void take(std::size_t map, std::size_t row, const float* values, float* gradient) {
+    const std::size_t width = making_.maps.width, channels = making_.maps.channels, inputs = making_.expansion.inputs;
+    const std::size_t at = making_.at(map, row);
+    float *const passing = passing_.get(), *const sum = passed_.partial.get();
+    // Values that are kept from 0 to 6 tell as well what passes. Its products with them are of no use.
+    layers().take_passed(making_.unchanged(), values, gradient, width, channels, false, passing, sum, sum + channels);
+    passed_.added(width);
+    layers().multiply({making_.expansion.images + at, inputs, width, 1, inputs}, passing, channels, true,
+                      by_weight_.partial.get());
+    by_weight_.added(width);
+    layers().multiply({passing, width, channels, channels, 1}, making_.back.get(), making_.columns, false,
+                      by_row_.get());
+    for (std::size_t place = 0; place < width; ++place)
+      std::copy_n(by_row_.get() + place * making_.columns, inputs, by_image_ + at + place * inputs);
+  }
+
+  std::vector<double> sums() { return joined(by_weight_.flushed(), passed_.flushed()); }
+
+ private:
+  const Making& making_;
+  float* by_image_;
+  Aligned<float> passing_, by_row_;
+  Sums passed_, by_weight_;
+};
+
+// Rows (places, channels) that are normalised, kept from 0 to 6 and projected, and back.
+class Projected {
+ public:
+  Projected(const Planes& planes, const Scale& scale, const Projection& projection)
+      : planes_(planes), by_(scale, planes.channels), projection_(projection) {}
+
+  void project(float* out, int threads, Progress& progress) const {
+    const std::size_t outputs = projection_.outputs, channels = planes_.channels, columns = padded(outputs);
+    const Aligned<float> weights = aligned<float>(channels * columns);
+    for (std::size_t o = 0; o < outputs; ++o)
+      for (std::size_t c = 0; c < channels; ++c) weights[c * columns + o] = projection_.weights[o * channels + c];
+    parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
+      const Aligned<float> kept = aligned<float>(at_a_time * channels), rows = aligned<float>(at_a_time * columns);
+      for (std::size_t from = begin; from < end; from += at_a_time) {
+        const std::size_t count = std::min(at_a_time, end - from);
+        layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
+        layers().multiply({kept.get(), count, channels, channels, 1}, weights.get(), columns, false, rows.get());
+        for (std::size_t place = 0; place < count; ++place)
+          std::copy_n(rows.get() + place * columns, outputs, out + (from + place) * outputs);
+      }
+    });
+  }
+
+  // From the gradient by what is projected, some places of that by what is kept from 0 to 6.
+  void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
+    const std::size_t outputs = projection_.outputs;
+    layers().multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights, planes_.channels,
+                      false, out);
+  }
+
+  // Sums by channel of what passes of that and of its products with the centred values, and the gradient by the weights.
+  std::vector<double> sums(const float* gradient, int threads, Progress& progress) const {
+    const std::size_t outputs = projection_.outputs, channels = planes_.channels;
+    std::vector<std::vector<double>> of_ranges((planes_.places + grain - 1) / grain);
+    parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
+      const Aligned<float> kept = aligned<float>(at_a_time * channels), inner = aligned<float>(at_a_time * channels);
+      Sums passed(2 * channels), by_weight(outputs * channels, 1024);
+      for (std::size_t from = begin; from < end; from += at_a_time) {
+        const std::size_t count = std::min(at_a_time, end - from);
+        spread(gradient, from, count, inner.get());
+        layers().add_passed(by_.affine(), planes_.at(from), inner.get(), count, channels, passed.partial.get(),
+                            passed.partial.get() + channels);
+        passed.added(count);
+        layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
+        layers().multiply({gradient + from * outputs, outputs, count, 1, outputs}, kept.get(), channels, true,
+                          by_weight.partial.get());
+        by_weight.added(count);
+      }
+      of_ranges[begin / grain] = joined(passed.flushed(), by_weight.flushed());
+    });
+    return added_up(of_ranges);
+  }
+
+  // What the normalisation leaves of that gradient, a row of maps of its number; `out` holds what is spread meanwhile.
+  void descend(const float* gradient, const Drag& drag, std::size_t row, std::size_t width, float* out) const {
+    spread(gradient, row * width, width, out);
+    layers().descend(by_.affine(), drag.shift(), drag.slope(), planes_.at(row * width), out, width, planes_.channels,
+                     false, out);
+  }
+
+ private:
+  Planes planes_;
+  Normalisation by_;
+  Projection projection_;
+};
+
+// Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are.
+void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, int threads,
+               Progress& progress) {
+  const auto& [images, inputs, weights] = making.expansion;
+  const std::size_t columns = making.columns, channels = making.maps.channels;
+  const std::size_t places = making.maps.count * making.maps.height * making.maps.width;
+  // By channel, of each input and at 0; and then the same by input.
+  const Aligned<float> lost = aligned<float>((inputs + 1) * channels);
+  const Aligned<float> by_input = aligned<float>((inputs + 1) * columns);
+  for (std::size_t c = 0; c < channels; ++c) {
+    for (std::size_t i = 0; i < inputs; ++i) lost[i * channels + c] = drag.slope()[c] * weights[i * channels + c];
+    lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
+  }
+  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, false, by_input.get());
+  parallel_ranges(threads, places, grain, progress, [&](std::size_t begin, std::size_t end) {
+    const Aligned<float> drags = aligned<float>(at_a_time * columns);
+    for (std::size_t from = begin; from < end; from += at_a_time) {
+      const std::size_t count = std::min(at_a_time, end - from);
+      const Factor some{making.expansion.images + from * making.expansion.inputs, count, making.expansion.inputs,
+                        making.expansion.inputs, 1};
+      layers().multiply(some, by_input.get(), columns, false, drags.get());
+      const float* const at_zero = by_input.get() + some.inner * columns;
+      for (std::size_t place = 0; place < count; ++place)
+        for (std::size_t i = 0; i < some.inner; ++i)
+          by_image[(from + place) * some.inner + i] -= drags[place * columns + i] + at_zero[i];
+    }
+  });
+}
+
+// Sums over some places of what lies between values and the first of their input, and then of its products.
+std::vector<double> away_from_first(const Expansion& expansion, std::size_t begin, std::size_t end) {
+  const std::size_t inputs = expansion.inputs, columns = padded(inputs);
+  const Aligned<float> away = aligned<float>(at_a_time * columns);
+  Sums sums((inputs + 1) * columns, 512);
+  for (std::size_t from = begin; from < end; from += at_a_time) {
+    const std::size_t count = std::min(at_a_time, end - from);
+    for (std::size_t place = 0; place < count; ++place)
+      for (std::size_t i = 0; i < inputs; ++i) {
+        away[place * columns + i] = expansion.images[(from + place) * inputs + i] - expansion.images[i];
+        sums.partial[i] += away[place * columns + i];
+      }
+    layers().multiply({away.get(), inputs, count, 1, columns}, away.get(), columns, true, sums.partial.get() + columns);
+    sums.added(count);
+  }
+  return sums.flushed();
+}
+
+}  // namespace
+
+void expanded_moments(const Expansion& expansion, std::size_t places, std::size_t channels, double* input_mean,
+                      double* covariance, float* mean, float* variance, int threads, Progress& progress) {
+  const std::size_t inputs = expansion.inputs, columns = padded(inputs);
+  std::vector<std::vector<double>> of_ranges((places + grain - 1) / grain);
+  parallel_ranges(threads, places, grain, progress, [&](std::size_t begin, std::size_t end) {
+    of_ranges[begin / grain] = away_from_first(expansion, begin, end);
+  });
+  const std::vector<double> sums = added_up(of_ranges);
+  const auto weight = [&](std::size_t i, std::size_t c) {
+    return static_cast<double>(expansion.weights[i * channels + c]);
+  };
+  const auto count = static_cast<double>(places);
+  std::vector<double> means(channels), variances(channels);
+  std::fill_n(covariance, inputs * channels, 0.0);
+  for (std::size_t i = 0; i < inputs; ++i) {
+    input_mean[i] = static_cast<double>(expansion.images[i]) + sums[i] / count;
+    for (std::size_t j = 0; j < inputs; ++j) {
+      const double both = (sums[(i + 1) * columns + j] - sums[i] * sums[j] / count) / count;
+      for (std::size_t c = 0; c < channels; ++c) covariance[i * channels + c] += both * weight(j, c);
+    }
+    for (std::size_t c = 0; c < channels; ++c) {
+      means[c] += input_mean[i] * weight(i, c);
+      variances[c] += covariance[i * channels + c] * weight(i, c);
+    }
+  }
+  for (std::size_t c = 0; c < channels; ++c) {
+    mean[c] = static_cast<float>(means[c]);
+    variance[c] = static_cast<float>(std::max(0.0, variances[c]));
+  }
+}
+
+void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
+                        float* out, int threads, Progress& progress) {
+  const Making making(expansion, maps, scale);
+  filter_maps({maps, filters}, [&] { return Expanded(making, nullptr); }, out, threads, progress);
+}
+
+void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,
+                       Progress& progress) {
+  Projected(planes, scale, projection).project(out, threads, progress);
+}
+
+void bottleneck_backward(const Expansion& expansion, const InputMoments& moments, const MapShape& maps,
+                         const Scale& scale, const float* filters, const Filtered& filtered,
+                         const Projection& projection, const float* outer, const BottleneckGradients& out, int threads,
+                         Progress& progress) {
+  const std::size_t inputs = expansion.inputs, channels = maps.channels;
+  const Planes planes{filtered.values, maps.count * maps.filtered_height() * maps.filtered_width(), channels};
+  const Projected projected(planes, filtered.scale, projection);
+  const std::vector<double> after = projected.sums(outer, threads, progress);
+  for (std::size_t i = 0; i < projection.outputs * channels; ++i)
+    out.by_projection[i] = static_cast<float>(after[2 * channels + i]);
+  const Drag filtered_drag(filtered.scale, planes.places, after.data(), after.data() + channels, channels,
+                           out.by_filtered_scale);
+
+  const Making making(expansion, maps, scale);
+  const auto gradient = [&](std::size_t row, float* to) {
+    projected.descend(outer, filtered_drag, row, maps.filtered_width(), to);
+  };
+  std::vector<double> sums = descend_maps({maps, filters}, [&] { return Expanded(making, out.by_image); }, gradient,
+                                          threads, progress);
+  for (std::size_t i = 0; i < 9 * channels; ++i) out.by_filter[i] = static_cast<float>(sums[i]);
+
+  double *const with_inputs = sums.data() + 9 * channels, *const passed = with_inputs + inputs * channels;
+  std::vector<double> with_values(channels);  // what passes times the centred values
+  for (std::size_t i = 0; i < inputs; ++i)
+    for (std::size_t c = 0; c < channels; ++c) {
+      double& centred = with_inputs[i * channels + c];
+      centred -= moments.mean[i] * passed[c];
+      with_values[c] += centred * static_cast<double>(expansion.weights[i * channels + c]);
+    }
+  const std::size_t places = maps.count * maps.height * maps.width;
+  const Drag drag(scale, places, passed, with_values.data(), channels, out.by_scale);
+  for (std::size_t i = 0; i < inputs * channels; ++i) {
+    const std::size_t c = i % channels;
+    const double lost = static_cast<double>(drag.slope()[c]) * static_cast<double>(places) * moments.covariance[i];
+    out.by_expansion[i] =
+        static_cast<float>(static_cast<double>(making.by.affine().factor[c]) * (with_inputs[i] - lost));
+  }
+  take_drag(making, scale, drag, out.by_image, threads, progress);
+}
+
+}  // namespace facetools

@@ -1,0 +1,56 @@
+// What an inverted residual (Sandler et al. 2018) does between its few channels and its few channels: a convolution of
+// 1 x 1 expands them, a depthwise one filters, and one of 1 x 1 projects, with batch normalisation and ReLU6 after the
+// first and the second. The expanded maps and what comes of the filtered ones never lie in memory: row by row they are
+// made where they are needed, and once more on the way back, which costs less than to write and to read them where they
+// are large. Moments of the expanded maps, and what gradients lose as those move, follow from the covariance of what
+// they are made of.
+#pragma once
+
+#include <cstddef>
+
+#include "depthwise.hpp"
+
+namespace facetools {
+
+// What maps are made of: images (places, inputs) times weights (inputs, channels).
+struct Expansion {
+  const float* images;
+  std::size_t inputs;
+  const float* weights;
+};
+
+// What becomes of maps: times weights (outputs, channels).
+struct Projection {
+  std::size_t outputs;
+  const float* weights;
+};
+
+// The mean of each input, and its covariance with each channel of the maps (inputs, channels).
+struct InputMoments {
+  const double *mean, *covariance;
+};
+
+// These, and the mean and the variance (of the population) of each channel, which follow from them.
+void expanded_moments(const Expansion& expansion, std::size_t places, std::size_t channels, double* input_mean,
+                      double* covariance, float* mean, float* variance, int threads, Progress& progress);
+
+// depthwise() of the maps.
+void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
+                        float* out, int threads, Progress& progress);
+
+// out (places, outputs) = the planes, normalised and kept from 0 to 6, projected.
+void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,
+                       Progress& progress);
+
+struct BottleneckGradients {
+  float *by_image, *by_expansion, *by_filter, *by_projection;
+  ScaleGradients by_scale, by_filtered_scale;
+};
+
+// From the gradient by the projected maps (places, outputs) all others.
+void bottleneck_backward(const Expansion& expansion, const InputMoments& inputs, const MapShape& maps,
+                         const Scale& scale, const float* filters, const Filtered& filtered,
+                         const Projection& projection, const float* gradient, const BottleneckGradients& out,
+                         int threads, Progress& progress);
+
+}  // namespace facetools

@@ -1,0 +1,189 @@
+// How feature maps are gone through under depthwise filters of 3 x 3, and back: row by row, so that what the filters see
+// lies in a few rows that never leave the cache. Where the rows come from and where the gradients by them go is up to a
+// class Rows, of which each range of maps has its own:
+//
+//   read(map, row, out)                     brings a row of a map, kept from 0 to 6
+//   take(map, row, values, gradient)        takes the gradient by it, leaves zeros; values are what was read
+//   sums()                                  what has been added up of all that was taken
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "aligned.hpp"
+#include "batch_norm.hpp"
+#include "depthwise.hpp"
+#include "parallel.hpp"
+#include "simd.hpp"
+
+namespace facetools {
+
+// What all maps have in common.
+struct Filters {
+  Filters(const MapShape& all, const float* weights)
+      : maps(all), strip{weights, all.filtered_width(), all.channels, all.stride}, row(strip.width * all.channels) {}
+
+  MapShape maps;
+  Strip strip;
+  std::size_t row;  // the size of a filtered one
+};
+
+// The three rows of a map that a row of filters sees, by turns, between two columns of zeros and four. Rows beyond the
+// border lie in a place of their own.
+class Window {
+ public:
+  explicit Window(const MapShape& maps)
+      : height_(maps.height),
+        channels_(maps.channels),
+        size_((maps.width + 4) * maps.channels),
+        values_(aligned<float>(4 * size_)) {}
+
+  float* row(std::size_t row) { return padded(row % 3) + channels_; }
+
+  // What the filters of row `centre` see, from one column before the first.
+  std::array<float*, 3> seen(std::size_t centre) {
+    return {padded(centre > 0 ? (centre - 1) % 3 : 3), padded(centre % 3),
+            padded(centre + 1 < height_ ? (centre + 1) % 3 : 3)};
+  }
+
+ private:
+  float* padded(std::size_t place) { return values_.get() + place * size_; }
+
+  std::size_t height_, channels_, size_;
+  Aligned<float> values_;
+};
+
+// Maps that one thread goes through with the same windows, small ones several at a time.
+inline std::size_t maps_at_a_time(const MapShape& maps) {
+  return std::clamp<std::size_t>(128 / (maps.height * maps.width), 1, 8);
+}
+
+// Sums in double of what is added up in float over some places at a time.
+class Sums {
+ public:
+  explicit Sums(std::size_t size, std::size_t most = 64) : partial(aligned<float>(size)), total_(size), most_(most) {}
+
+  // `places` more of them are in the floats.
+  void added(std::size_t places) {
+    if ((places_ += places) >= most_) flush();
+  }
+
+  // All of them; nothing is left.
+  std::vector<double> flushed() {
+    flush();
+    return std::move(total_);
+  }
+
+  Aligned<float> partial;
+
+ private:
+  void flush() {
+    for (std::size_t i = 0; i < total_.size(); ++i) total_[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
+    places_ = 0;
+  }
+
+  std::vector<double> total_;
+  std::size_t most_, places_ = 0;
+};
+
+inline std::vector<double> joined(std::vector<double> first, const std::vector<double>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+// Adds up what ranges come to, in their order, whatever the threads.
+inline std::vector<double> added_up(const std::vector<std::vector<double>>& of_ranges) {
+  std::vector<double> all(of_ranges.front());
+  for (std::size_t range = 1; range < of_ranges.size(); ++range)
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] += of_ranges[range][i];
+  return all;
+}
+
+// Has rows read, up to the last one that the filters of row `centre` see.
+template <class Rows>
+void read_to(std::size_t centre, const MapShape& maps, std::size_t map, std::size_t& next, Rows& rows, Window& window) {
+  for (; next < std::min(centre + 2, maps.height); ++next) rows.read(map, next, window.row(next));
+}
+
+// out = the maps under the filters.
+template <class MakeRows>
+void filter_maps(const Filters& filters, const MakeRows& make_rows, float* out, int threads, Progress& progress) {
+  const MapShape& maps = filters.maps;
+  const std::size_t height = maps.filtered_height();
+  const bool past = goes_past_cache(out, maps.count * height * filters.row);
+  parallel_ranges(threads, maps.count, maps_at_a_time(maps), progress, [&](std::size_t begin, std::size_t end) {
+    auto rows = make_rows();
+    Window window(maps);
+    for (std::size_t map = begin; map < end; ++map) {
+      std::size_t next = 0;
+      for (std::size_t row = 0; row < height; ++row) {
+        read_to(row * maps.stride, maps, map, next, rows, window);
+        kernels().layers.filter_row(filters.strip, window.seen(row * maps.stride).data(), past,
+                                    out + (map * height + row) * filters.row);
+      }
+    }
+  });
+}
+
+// The gradients by the rows of maps and by the filters that see them.
+template <class Rows>
+class Descent {
+ public:
+  Descent(const Filters& filters, Rows rows)
+      : filters_(filters),
+        rows_(std::move(rows)),
+        values_(filters.maps),
+        by_row_(filters.maps),
+        outer_(aligned<float>(filters.row + 4 * filters.maps.channels)),
+        by_filter_(9 * filters.maps.channels) {}
+
+  // gradient(row, out) brings that by a row of filtered maps, of its number among those of all of them.
+  template <class Gradient>
+  void go(std::size_t map, const Gradient& gradient) {
+    const MapShape& maps = filters_.maps;
+    std::size_t next = 0, taken = 0;
+    // The gradients by rows to which no more is added.
+    const auto take_below = [&](std::size_t row) {
+      for (; taken < row; ++taken) rows_.take(map, taken, values_.row(taken), by_row_.row(taken));
+    };
+    for (std::size_t row = 0; row < maps.filtered_height(); ++row) {
+      const std::size_t centre = row * maps.stride;
+      if (centre > 0) take_below(centre - 1);
+      read_to(centre, maps, map, next, rows_, values_);
+      gradient(map * maps.filtered_height() + row, outer_.get() + 2 * maps.channels);
+      kernels().layers.spread_row(filters_.strip, values_.seen(centre).data(), outer_.get(),
+                                  by_row_.seen(centre).data(), by_filter_.partial.get());
+      by_filter_.added(filters_.strip.width);
+    }
+    take_below(maps.height);
+  }
+
+  // The sums by filter, and then those of the rows.
+  std::vector<double> sums() { return joined(by_filter_.flushed(), rows_.sums()); }
+
+ private:
+  const Filters& filters_;
+  Rows rows_;
+  Window values_, by_row_;
+  Aligned<float> outer_;  // a row of the gradient, between two columns of zeros
+  Sums by_filter_;
+};
+
+// Goes back through all maps; gives the sums by filter (9, channels), and then those of the rows.
+template <class MakeRows, class Gradient>
+std::vector<double> descend_maps(const Filters& filters, const MakeRows& make_rows, const Gradient& gradient,
+                                 int threads, Progress& progress) {
+  const std::size_t count = filters.maps.count, grain = maps_at_a_time(filters.maps);
+  std::vector<std::vector<double>> of_ranges((count + grain - 1) / grain);
+  parallel_ranges(threads, count, grain, progress, [&](std::size_t begin, std::size_t end) {
+    Descent descent(filters, make_rows());
+    for (std::size_t map = begin; map < end; ++map) descent.go(map, gradient);
+    of_ranges[begin / grain] = descent.sums();
+  });
+  return added_up(of_ranges);
+}
+
+}  // namespace facetools

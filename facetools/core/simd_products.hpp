@@ -1,0 +1,87 @@
+// Included by each SIMD level: products of small matrices over a class Simd of its vectors of floats, which besides what
+// simd_layers.hpp names has `registers`, how many of its vectors the processor holds.
+#pragma once
+
+#include "layers.hpp"
+
+namespace facetools {
+
+namespace {
+
+// So many rows of the product at so many vectors of columns, kept in registers: the loops over them must be unrolled.
+template <class Simd, std::size_t rows, std::size_t vectors>
+struct Tile {
+  using Vector = typename Simd::Vector;
+
+  Tile() {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 3
+      for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::splat(0);
+  }
+
+  void load(const float* from, std::size_t columns) {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 3
+      for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::load(from + r * columns + v * Simd::lanes);
+  }
+
+  void add(const Factor& a, const float* b, std::size_t columns) {
+    const float* from = a.values;
+    for (std::size_t i = 0; i < a.inner; ++i, from += a.inner_step, b += columns) {
+      Vector line[vectors];
+#pragma GCC unroll 3
+      for (std::size_t v = 0; v < vectors; ++v) line[v] = Simd::load(b + v * Simd::lanes);
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < rows; ++r) {
+        const Vector value = Simd::splat(from[r * a.row_step]);
+#pragma GCC unroll 3
+        for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::add_product(sums[r][v], value, line[v]);
+      }
+    }
+  }
+
+  void store(float* to, std::size_t columns) const {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 3
+      for (std::size_t v = 0; v < vectors; ++v) Simd::store(to + r * columns + v * Simd::lanes, sums[r][v]);
+  }
+
+  Vector sums[rows][vectors];
+};
+
+template <class Simd, std::size_t rows, std::size_t vectors>
+void multiply_tile(const Factor& a, const float* b, std::size_t columns, bool add, float* out) {
+  Tile<Simd, rows, vectors> sums;
+  if (add) sums.load(out, columns);
+  sums.add(a, b, columns);
+  sums.store(out, columns);
+}
+
+// All rows of the product at so many vectors of columns, as many rows at a time as there are, at most `rows`.
+template <class Simd, std::size_t rows, std::size_t vectors>
+void multiply_rows(Factor a, const float* b, std::size_t columns, bool add, float* out) {
+  for (; a.rows >= rows; a.rows -= rows, a.values += rows * a.row_step, out += rows * columns)
+    multiply_tile<Simd, rows, vectors>(a, b, columns, add, out);
+  if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, b, columns, add, out);
+}
+
+// The product from column `first` on, at most so many vectors at a time.
+template <class Simd, std::size_t vectors>
+void multiply_columns(const Factor& a, const float* b, std::size_t first, std::size_t columns, bool add, float* out) {
+  constexpr std::size_t step = vectors * Simd::lanes;
+  for (; first + step <= columns; first += step)
+    multiply_rows<Simd, Simd::registers / 4, vectors>(a, b + first, columns, add, out + first);
+  if constexpr (vectors > 1) multiply_columns<Simd, vectors - 1>(a, b, first, columns, add, out);
+}
+
+template <class Simd>
+void multiply(const Factor& a, const float* b, std::size_t columns, bool add, float* out) {
+  multiply_columns<Simd, 3>(a, b, 0, columns, add, out);
+}
+
+}  // namespace
+
+}  // namespace facetools

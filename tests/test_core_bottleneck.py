@@ -1,0 +1,171 @@
+"""All between two linear bottlenecks is as one what torch's layers are, either way, and left to them where it does not
+fit."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facetools import _core, batch_norm, bottleneck
+from facetools.batch_norm import fits
+from facetools.mobilenet import mobilenet_v2
+
+
+def norm_of(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    nn.init.normal_(norm.weight, 1, 1)
+    nn.init.normal_(norm.bias, 1, 1)
+    return norm
+
+
+def layers_of(inputs: int, channels: int, outputs: int, stride: int, kernel: int = 1) -> nn.ModuleList:
+    """Expansion, normalisation, filters, normalisation and projection."""
+    expand = nn.Conv2d(inputs, channels, kernel, 1 + kernel // 2, kernel // 2, bias=False)
+    filters = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+    project = nn.Conv2d(channels, outputs, 1, bias=False)
+    return nn.ModuleList([expand, norm_of(channels), filters, norm_of(channels), project])
+
+
+def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """What comes out of copies of the layers, their moving averages and the gradients, after a step."""
+    layers = deepcopy(start).to(dtype)
+    given = images.to(dtype, copy=True).requires_grad_()
+    out = bottleneck.bottleneck(given, *layers)
+    torch.manual_seed(1)
+    out.backward(torch.randn(out.shape).to(dtype))
+    return [out, *layers.buffers(), *(weight.grad for weight in (*layers.parameters(), given))]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("shape", "channels", "outputs", "kernel"),
+    [
+        ((4, 24, 9, 6), 96, 24, 1),
+        ((2, 16, 1, 3), 16, 7, 1),
+        ((3, 5, 37, 27), 48, 40, 1),  # more places than are gone through together
+        ((9, 40, 3, 2), 64, 32, 1),
+        ((4, 3, 13, 9), 32, 16, 3),
+    ],
+)
+def test_it_is_torchs_layers(
+    shape: tuple[int, int, int, int], channels: int, outputs: int, kernel: int, stride: int
+) -> None:
+    torch.manual_seed(0)
+    start = layers_of(shape[1], channels, outputs, stride, kernel)
+    images = (3 * torch.randn(shape) + 5).contiguous(memory_format=torch.channels_last)
+    assert fits(images, start[1])
+    by_core, by_torch = (learned(start, images, dtype) for dtype in (torch.float32, torch.float64))
+    assert by_core[0].is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(by_core, by_torch, strict=True):
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("inputs", [24, 40])
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, inputs: int, stride: int) -> None:
+    torch.manual_seed(0)
+    start = layers_of(inputs, 48, 24, stride)
+    start[0], start[4] = nn.Conv2d(inputs, 48, 1, bias=False), nn.Conv2d(48, 24, 1, bias=False)
+    images = torch.randn(19, inputs, 11, 8).contiguous(memory_format=torch.channels_last)
+    monkeypatch.setattr(bottleneck, "FEW", 64)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(learned(start, images, torch.float32))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_few_channels_are_expanded_anew_and_more_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("expanded_moments", "depthwise"):
+        compute = getattr(_core, name)
+        monkeypatch.setattr(
+            _core, name, lambda *given, name=name, compute=compute: [calls.append(name), compute(*given)]
+        )
+    for inputs, kernel, expected in [(32, 1, "expanded_moments"), (33, 1, "depthwise"), (3, 3, "depthwise")]:
+        images = torch.randn(2, inputs, 8, 6).contiguous(memory_format=torch.channels_last)
+        bottleneck.bottleneck(images, *layers_of(inputs, 48, 16, 1, kernel))
+        assert calls == [expected]
+        calls.clear()
+
+
+def test_what_does_not_fit_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("expanded_moments", "depthwise"):
+        monkeypatch.setattr(_core, name, lambda *given: pytest.fail("the core was asked"))
+    images = torch.randn(2, 16, 4, 5).contiguous(memory_format=torch.channels_last)
+    expand, usual, filters, _, project = layers_of(16, 32, 8, 2)
+    for norm in [
+        norm_of(32).eval(),
+        nn.Identity(),
+        nn.BatchNorm2d(32, momentum=None),
+        nn.BatchNorm2d(32, affine=False),
+        nn.BatchNorm2d(32, track_running_stats=False),
+    ]:
+        for before, after in [(norm, usual), (usual, norm)]:
+            first, second = deepcopy(before), deepcopy(after)
+            expected = project(F.relu6(second(filters(F.relu6(first(expand(images)))))))
+            found = bottleneck.bottleneck(images, expand, deepcopy(before), filters, deepcopy(after), project)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_core_refuses_what_does_not_fit() -> None:
+    images, weights, inputs = np.zeros((2, 4, 5, 6), np.float32), np.zeros((6, 16), np.float32), np.zeros((6, 17))
+    scale, filters, projection = (np.zeros((rows, 16), np.float32) for rows in (4, 9, 7))
+    filtered, out = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
+    rows, moments = images.reshape(-1, 6), scale[:2].copy()
+
+    def backward(**other: np.ndarray) -> None:
+        given = {"projection": projection, "gradient": out, "by_images": images.copy(), "inputs": inputs} | other
+        _core.bottleneck_backward(
+            images, weights, given["inputs"], scale, filters, 2, filtered, scale, given["projection"],
+            given["gradient"], given["by_images"], weights.copy(), filters.copy(), projection.copy(), moments.copy(),
+            moments.copy(), 1,
+        )  # fmt: skip
+
+    _core.expanded_moments(rows, weights, inputs, moments, 1)
+    _core.expanded_depthwise(images, weights, scale, filters, 2, filtered, 1)
+    _core.normalise_project(filtered.reshape(-1, 16), scale, projection, out.reshape(-1, 7), 1)
+    backward()
+    for call, message in [
+        (lambda: _core.expanded_moments(rows[:0], weights, inputs, moments, 1), "there are none"),
+        (lambda: _core.expanded_moments(rows, weights[:5], inputs, moments, 1), "not a row an input"),
+        (lambda: _core.expanded_moments(rows, weights[:, :8].copy(), inputs, moments, 1), "no multiple of 16"),
+        (lambda: _core.expanded_moments(rows, weights, inputs[:, 1:].copy(), moments, 1), "that fits the weights"),
+        (lambda: _core.expanded_depthwise(images, weights, scale, filters, 1, filtered, 1), "that fits the maps"),
+        (lambda: _core.expanded_depthwise(images[:0], weights, scale, filters, 2, filtered, 1), "there are none"),
+        (lambda: _core.normalise_project(filtered.reshape(-1, 16), scale, projection, rows, 1), "fits the values"),
+        (lambda: backward(projection=projection[:0]), "without outputs"),
+        (lambda: backward(projection=projection[:6]), "that fits the maps"),
+        (lambda: backward(gradient=filtered), "that fits the maps"),
+        (lambda: backward(by_images=filtered.copy()), "that fits the maps"),
+        (lambda: backward(inputs=inputs[:5]), "that fits the weights"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError):
+        _core.normalise_project(filtered.reshape(-1, 16).astype(float), scale, projection, out.reshape(-1, 7), 1)
+
+
+def test_mobilenet_learns_the_same_by_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    start = mobilenet_v2().train().to(memory_format=torch.channels_last)
+    images = torch.randn(4, 3, 64, 48).contiguous(memory_format=torch.channels_last)
+
+    def learned(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The gradients and the moving averages after one step, each one after the other."""
+        network = deepcopy(start).to(dtype)
+        network(images.to(dtype)).square().mean().backward()
+        gradients = [weight.grad.flatten() for weight in network.parameters() if weight.grad is not None]
+        averages = [value for name, value in network.named_buffers() if "running" in name]
+        return torch.cat(gradients).double(), torch.cat(averages).double()
+
+    by_core = learned(torch.float32)
+    for module in (batch_norm, bottleneck):
+        monkeypatch.setattr(module, "fits", lambda images, norm: False)
+    for found, exact in zip(by_core, learned(torch.float64), strict=True):
+        # A gradient that falls to the other side of a kink is as large as any.
+        assert torch.linalg.norm(found - exact) < 0.01 * torch.linalg.norm(exact)
