@@ -141,3 +141,14 @@ def bottleneck_backward(
     by_filtered_scale: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def adadelta(
+    parameters: NDArray[np.float32],
+    gradients: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    rate: float,
+    decay: float,
+    epsilon: float,
+    weight_decay: float,
+    threads: int,
+) -> None: ...

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "adadelta.hpp"
 #include "batch_norm.hpp"
 #include "bottleneck.hpp"
 #include "depthwise.hpp"
@@ -260,6 +261,21 @@ void bottleneck_maps_backward(const Array4<const float>& images, const Array2<fl
                       silent);
 }
 
+// Of any shape.
+template <class T>
+using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+
+void adadelta_step(const Array<float>& parameters, const Array<const float>& gradients, const Array<float>& squares,
+                   const Array<float>& steps, float rate, float decay, float epsilon, float weight_decay,
+                   int threads) {
+  const std::size_t size = parameters.size();
+  require(gradients.size() == size && squares.size() == size && steps.size() == size, "not as many as parameters");
+  const Learned learned{parameters.data(), gradients.data(), squares.data(), steps.data(), size};
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  adadelta(learned, {rate, decay, epsilon, weight_decay}, threads, silent);
+}
+
 }  // namespace
 
 void bind_images(nb::module_& m) {
@@ -292,6 +308,9 @@ void bind_images(nb::module_& m) {
         nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert(), nb::arg("by_weights").noconvert(),
         nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
         nb::arg("by_filtered_scale").noconvert(), "threads"_a);
+  m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),
+        nb::arg("squares").noconvert(), nb::arg("steps").noconvert(), "rate"_a, "decay"_a, "epsilon"_a,
+        "weight_decay"_a, "threads"_a);
 }
 
 }  // namespace facetools

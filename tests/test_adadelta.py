@@ -1,0 +1,86 @@
+"""AdaDelta by the core takes torch's steps, and either goes on where the other was."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from facetools import _core
+from facetools.adadelta import AdaDelta
+
+SETTINGS = {"lr": 0.7, "rho": 0.95, "eps": 1e-7, "weight_decay": 0.01}
+
+
+def network() -> nn.Module:
+    """Weights that the core takes, of which one is more than a task of it, and one, channels last, that torch does."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last), nn.Flatten(), nn.Linear(8 * 6 * 6, 300)
+    )
+
+
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(5, 3, 8, 8, generator=rng)).square().mean().backward()
+        optimizer.step()
+    return [weight.detach() for weight in model.parameters()]
+
+
+def test_it_takes_torchs_steps() -> None:
+    ours, theirs = network(), network()
+    optimizers = AdaDelta(ours.parameters(), **SETTINGS), torch.optim.Adadelta(theirs.parameters(), **SETTINGS)
+    start = deepcopy(list(ours.parameters()))
+    for found, expected, before in zip(
+        learn(ours, optimizers[0], 6), learn(theirs, optimizers[1], 6), start, strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+        assert not torch.equal(found, before)
+
+
+@pytest.mark.parametrize("first", [AdaDelta, torch.optim.Adadelta])
+def test_either_goes_on_from_the_other(first: type[torch.optim.Optimizer]) -> None:
+    second = torch.optim.Adadelta if first is AdaDelta else AdaDelta
+    one, whole = network(), network()
+    started = first(one.parameters(), **SETTINGS)
+    learn(one, started, 3)
+    going_on = second(one.parameters(), **SETTINGS)
+    going_on.load_state_dict(deepcopy(started.state_dict()))
+    undivided = torch.optim.Adadelta(whole.parameters(), **SETTINGS)
+    learn(whole, undivided, 3)
+    for found, expected in zip(learn(one, going_on, 2), learn(whole, undivided, 2), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    assert all(state["step"] == 5 for state in going_on.state.values())
+
+
+def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    compute = _core.adadelta
+    monkeypatch.setattr(_core, "adadelta", lambda *given: [sizes.append(given[0].size), compute(*given)])
+    model = network()
+    model[2].bias.requires_grad_(False)
+    learn(model, AdaDelta(model.parameters(), **SETTINGS), 1)
+    assert sizes == [8, 8 * 6 * 6 * 300]
+    sizes.clear()
+    others = nn.Linear(8, 5).double()
+    optimizer = AdaDelta(others.parameters(), **SETTINGS)
+    others(torch.ones(2, 8, dtype=torch.float64)).sum().backward()
+    optimizer.step()
+    assert sizes == []
+    assert all(state["step"] == 1 for state in optimizer.state.values())
+
+
+def test_threads_change_nothing_and_sizes_must_fit() -> None:
+    rng = np.random.default_rng(0)
+    start = [rng.random(200_000, np.float32) for _ in range(4)]
+    found = []
+    for threads in (1, 3):
+        arrays = [array.copy() for array in start]
+        _core.adadelta(*arrays, 1.0, 0.95, 1e-7, 0.1, threads)
+        found.append(arrays)
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+    with pytest.raises(ValueError, match="not as many as parameters"):
+        _core.adadelta(start[0], start[1][:5], start[2], start[3], 1.0, 0.95, 1e-7, 0.0, 1)
