@@ -102,6 +102,7 @@ def depthwise_backward(
 def expanded_moments(
     images: NDArray[np.float32],
     weights: NDArray[np.float32],
+    expand_stride: int,
     inputs: NDArray[np.float64],
     out: NDArray[np.float32],
     threads: int,
@@ -109,6 +110,7 @@ def expanded_moments(
 def expanded_depthwise(
     images: NDArray[np.float32],
     weights: NDArray[np.float32],
+    expand_stride: int,
     scale: NDArray[np.float32],
     filters: NDArray[np.float32],
     stride: int,
@@ -125,6 +127,7 @@ def normalise_project(
 def bottleneck_backward(
     images: NDArray[np.float32],
     weights: NDArray[np.float32],
+    expand_stride: int,
     inputs: NDArray[np.float64],
     scale: NDArray[np.float32],
     filters: NDArray[np.float32],
@@ -133,7 +136,7 @@ def bottleneck_backward(
     filtered_scale: NDArray[np.float32],
     projection: NDArray[np.float32],
     gradient: NDArray[np.float32],
-    by_images: NDArray[np.float32],
+    by_images: NDArray[np.float32] | None,
     by_weights: NDArray[np.float32],
     by_filters: NDArray[np.float32],
     by_projection: NDArray[np.float32],

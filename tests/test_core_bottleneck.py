@@ -2,6 +2,7 @@
 fit."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,14 +30,16 @@ def layers_of(inputs: int, channels: int, outputs: int, stride: int, kernel: int
     return nn.ModuleList([expand, norm_of(channels), filters, norm_of(channels), project])
 
 
-def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype) -> list[Tensor]:
+def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype, *, to_images: bool = True) -> list[Tensor]:
     """What comes out of copies of the layers, their moving averages and the gradients, after a step."""
     layers = deepcopy(start).to(dtype)
-    given = images.to(dtype, copy=True).requires_grad_()
+    given = images.to(dtype, copy=True).requires_grad_(to_images)
     out = bottleneck.bottleneck(given, *layers)
     torch.manual_seed(1)
     out.backward(torch.randn(out.shape).to(dtype))
-    return [out, *layers.buffers(), *(weight.grad for weight in (*layers.parameters(), given))]
+    gradients = [weight.grad for weight in (*layers.parameters(), given) if weight.grad is not None]
+    assert len(gradients) == 7 + to_images
+    return [out, *layers.buffers(), *gradients]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -48,33 +51,44 @@ def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype) -> list[Te
         ((3, 5, 37, 27), 48, 40, 1),  # more places than are gone through together
         ((9, 40, 3, 2), 64, 32, 1),
         ((4, 3, 13, 9), 32, 16, 3),
+        ((2, 3, 74, 21), 32, 16, 3),
+        ((3, 2, 1, 2), 16, 8, 3),
     ],
 )
+@pytest.mark.parametrize("to_images", [True, False])
+@pytest.mark.parametrize("expand_stride", [1, 2])
 def test_it_is_torchs_layers(
-    shape: tuple[int, int, int, int], channels: int, outputs: int, kernel: int, stride: int
+    shape: tuple[int, int, int, int],
+    channels: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    expand_stride: int,
+    to_images: bool,
 ) -> None:
     torch.manual_seed(0)
     start = layers_of(shape[1], channels, outputs, stride, kernel)
+    start[0].stride = (expand_stride, expand_stride)
     images = (3 * torch.randn(shape) + 5).contiguous(memory_format=torch.channels_last)
     assert fits(images, start[1])
-    by_core, by_torch = (learned(start, images, dtype) for dtype in (torch.float32, torch.float64))
+    by_core, by_torch = (learned(start, images, dtype, to_images=to_images) for dtype in (torch.float32, torch.float64))
     assert by_core[0].is_contiguous(memory_format=torch.channels_last)
     for ours, theirs in zip(by_core, by_torch, strict=True):
         torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("inputs", [24, 40])
-def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, inputs: int, stride: int) -> None:
+@pytest.mark.parametrize(("inputs", "kernel"), [(24, 1), (40, 1), (3, 3)])
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, inputs: int, kernel: int, stride: int) -> None:
     torch.manual_seed(0)
-    start = layers_of(inputs, 48, 24, stride)
-    start[0], start[4] = nn.Conv2d(inputs, 48, 1, bias=False), nn.Conv2d(48, 24, 1, bias=False)
+    start = layers_of(inputs, 48, 24, stride, kernel)
     images = torch.randn(19, inputs, 11, 8).contiguous(memory_format=torch.channels_last)
-    monkeypatch.setattr(bottleneck, "FEW", 64)
+    if kernel == 1:
+        monkeypatch.setattr(bottleneck, "FEW", 64)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        found.append(learned(start, images, torch.float32))
+        found.append(learned(start, images, torch.float32, to_images=kernel == 1))
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
 
@@ -86,7 +100,12 @@ def test_few_channels_are_expanded_anew_and_more_are_kept(monkeypatch: pytest.Mo
         monkeypatch.setattr(
             _core, name, lambda *given, name=name, compute=compute: [calls.append(name), compute(*given)]
         )
-    for inputs, kernel, expected in [(32, 1, "expanded_moments"), (33, 1, "depthwise"), (3, 3, "depthwise")]:
+    for inputs, kernel, expected in [
+        (32, 1, "expanded_moments"),
+        (33, 1, "depthwise"),
+        (3, 3, "expanded_moments"),
+        (4, 3, "depthwise"),
+    ]:
         images = torch.randn(2, inputs, 8, 6).contiguous(memory_format=torch.channels_last)
         bottleneck.bottleneck(images, *layers_of(inputs, 48, 16, 1, kernel))
         assert calls == [expected]
@@ -116,28 +135,37 @@ def test_the_core_refuses_what_does_not_fit() -> None:
     images, weights, inputs = np.zeros((2, 4, 5, 6), np.float32), np.zeros((6, 16), np.float32), np.zeros((6, 17))
     scale, filters, projection = (np.zeros((rows, 16), np.float32) for rows in (4, 9, 7))
     filtered, out = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
-    rows, moments = images.reshape(-1, 6), scale[:2].copy()
+    moments, patches, rows = scale[:2].copy(), np.zeros((54, 16), np.float32), filtered.reshape(-1, 16)
 
-    def backward(**other: np.ndarray) -> None:
-        given = {"projection": projection, "gradient": out, "by_images": images.copy(), "inputs": inputs} | other
+    def backward(**other: Any) -> None:
+        usual = {"weights": weights, "projection": projection, "gradient": out, "by_images": images.copy()}
+        given = usual | {"inputs": inputs} | other
         _core.bottleneck_backward(
-            images, weights, given["inputs"], scale, filters, 2, filtered, scale, given["projection"],
-            given["gradient"], given["by_images"], weights.copy(), filters.copy(), projection.copy(), moments.copy(),
-            moments.copy(), 1,
+            images, given["weights"], 1, given["inputs"], scale, filters, 2, filtered, scale, given["projection"],
+            given["gradient"], given["by_images"], np.zeros_like(given["weights"]), filters.copy(),
+            projection.copy(), moments.copy(), moments.copy(), 1,
         )  # fmt: skip
 
-    _core.expanded_moments(rows, weights, inputs, moments, 1)
-    _core.expanded_depthwise(images, weights, scale, filters, 2, filtered, 1)
-    _core.normalise_project(filtered.reshape(-1, 16), scale, projection, out.reshape(-1, 7), 1)
+    def moments_by(given: np.ndarray, by: np.ndarray, stride: int = 1, of_inputs: np.ndarray = inputs) -> None:
+        _core.expanded_moments(given, by, stride, of_inputs, moments, 1)
+
+    moments_by(images, weights)
+    _core.expanded_depthwise(images, weights, 1, scale, filters, 2, filtered, 1)
+    _core.normalise_project(rows, scale, projection, out.reshape(-1, 7), 1)
     backward()
+    of_patches = {"weights": patches, "inputs": np.zeros((54, 17))}
+    backward(by_images=None, **of_patches)
     for call, message in [
-        (lambda: _core.expanded_moments(rows[:0], weights, inputs, moments, 1), "there are none"),
-        (lambda: _core.expanded_moments(rows, weights[:5], inputs, moments, 1), "not a row an input"),
-        (lambda: _core.expanded_moments(rows, weights[:, :8].copy(), inputs, moments, 1), "no multiple of 16"),
-        (lambda: _core.expanded_moments(rows, weights, inputs[:, 1:].copy(), moments, 1), "that fits the weights"),
-        (lambda: _core.expanded_depthwise(images, weights, scale, filters, 1, filtered, 1), "that fits the maps"),
-        (lambda: _core.expanded_depthwise(images[:0], weights, scale, filters, 2, filtered, 1), "there are none"),
-        (lambda: _core.normalise_project(filtered.reshape(-1, 16), scale, projection, rows, 1), "fits the values"),
+        (lambda: moments_by(images[:0], weights), "there are none"),
+        (lambda: moments_by(images, weights[:5]), "not a row an input"),
+        (lambda: moments_by(images, weights[:, :8].copy()), "no multiple of 16"),
+        (lambda: moments_by(images, weights, 2), "not one of the kernel"),
+        (lambda: moments_by(images, patches, 3), "not one of the kernel"),
+        (lambda: moments_by(images, weights, of_inputs=inputs[:, 1:].copy()), "that fits the weights"),
+        (lambda: _core.expanded_depthwise(images, weights, 1, scale, filters, 1, filtered, 1), "that fits the maps"),
+        (lambda: _core.expanded_depthwise(images[:0], weights, 1, scale, filters, 2, filtered, 1), "there are none"),
+        (lambda: _core.normalise_project(rows, scale, projection, rows, 1), "that fits the values"),
+        (lambda: backward(**of_patches), "no gradient comes to them"),
         (lambda: backward(projection=projection[:0]), "without outputs"),
         (lambda: backward(projection=projection[:6]), "that fits the maps"),
         (lambda: backward(gradient=filtered), "that fits the maps"),
@@ -147,7 +175,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(TypeError):
-        _core.normalise_project(filtered.reshape(-1, 16).astype(float), scale, projection, out.reshape(-1, 7), 1)
+        _core.normalise_project(rows.astype(float), scale, projection, out.reshape(-1, 7), 1)
 
 
 def test_mobilenet_learns_the_same_by_the_core(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 // and facetools/batch_norm.py.
 #include "bind.hpp"
 
+#include <nanobind/stl/optional.h>
+
 #include <cmath>
+#include <optional>
 
 #include "adadelta.hpp"
 #include "batch_norm.hpp"
@@ -168,12 +171,23 @@ void depthwise_maps_backward(const Array4<const float>& values, const Array2<flo
   depthwise_backward(maps, by, taps, after, from, out, threads, silent);
 }
 
-// Images of `inputs` channels, whose maps come by weights (inputs, channels).
-Expansion expansion_of(const float* images, std::size_t inputs, const Array2<float>& weights) {
-  require(inputs >= 1 && weights.shape(0) == inputs, "weights: not a row an input");
-  require(weights.shape(1) >= 1, "weights: without channels");
+// Images whose maps come by weights (inputs, channels), of a kernel of 1 or 3, at every `stride`-th place.
+Expansion expansion_of(const Array4<const float>& images, const Array2<float>& weights, std::size_t stride) {
+  const std::size_t inputs = weights.shape(0), channels = images.shape(3);
+  require(inputs >= 1 && (inputs == channels || inputs == 9 * channels), "weights: not a row an input");
+  const std::size_t kernel = inputs == channels ? 1 : 3;
+  require(stride == 1 || (kernel == 3 && stride == 2), "stride: not one of the kernel");
+  return {images.data(), images.shape(1), images.shape(2), channels, kernel, stride, weights.data()};
+}
+
+// The maps that come of them, which filters see at every `stride`-th place.
+MapShape expanded_shape(const Array4<const float>& images, const Expansion& expansion, const Array2<float>& weights,
+                        std::size_t stride) {
   require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");
-  return {images, inputs, weights.data()};
+  MapShape maps = shape_of(images, weights.shape(1), expansion.stride);
+  maps = {maps.count, maps.filtered_height(), maps.filtered_width(), maps.channels, stride};
+  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
+  return maps;
 }
 
 template <class T>
@@ -187,24 +201,22 @@ T* input_moments_of(const Doubles<T>& table, const Array2<float>& weights) {
   return table.data();
 }
 
-void expanded_moments_of(const Array2<float>& images, const Array2<float>& weights, const Doubles<double>& inputs,
-                         const Written2& out, int threads) {
-  require(images.shape(0) >= 1, "images: there are none");
-  const Expansion expansion = expansion_of(images.data(), images.shape(1), weights);
-  const std::size_t channels = weights.shape(1);
+void expanded_moments_of(const Array4<const float>& images, const Array2<float>& weights, std::size_t expand_stride,
+                         const Doubles<double>& inputs, const Written2& out, int threads) {
+  const Expansion expansion = expansion_of(images, weights, expand_stride);
+  const MapShape maps = expanded_shape(images, expansion, weights, 1);
   double* const mean = input_moments_of(inputs, weights);
-  float* const to = rows_of({nullptr, 1, channels}, out, 2);
+  float* const to = rows_of(channels_of(maps), out, 2);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  expanded_moments(expansion, images.shape(0), channels, mean, mean + expansion.inputs, to, to + channels, threads,
-                   silent);
+  expanded_moments(expansion, maps, mean, mean + expansion.inputs(), to, to + maps.channels, threads, silent);
 }
 
 void expanded_depthwise_maps(const Array4<const float>& images, const Array2<float>& weights,
-                             const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
-                             const Array4<float>& out, int threads) {
-  const Expansion expansion = expansion_of(images.data(), images.shape(3), weights);
-  const MapShape maps = shape_of(images, weights.shape(1), stride);
+                             std::size_t expand_stride, const Array2<float>& scale, const Array2<float>& filters,
+                             std::size_t stride, const Array4<float>& out, int threads) {
+  const Expansion expansion = expansion_of(images, weights, expand_stride);
+  const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
   const float* const taps = rows_of(channels_of(maps), filters, 9);
   float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
@@ -232,14 +244,14 @@ void normalise_project_rows(const Array2<float>& values, const Array2<float>& sc
 }
 
 void bottleneck_maps_backward(const Array4<const float>& images, const Array2<float>& weights,
-                              const Doubles<const double>& inputs, const Array2<float>& scale,
+                              std::size_t expand_stride, const Doubles<const double>& inputs, const Array2<float>& scale,
                               const Array2<float>& filters, std::size_t stride, const Array4<const float>& filtered,
                               const Array2<float>& filtered_scale, const Array2<float>& projection,
-                              const Array4<const float>& gradient, const Array4<float>& by_images,
+                              const Array4<const float>& gradient, const std::optional<Array4<float>>& by_images,
                               const Written2& by_weights, const Written2& by_filters, const Written2& by_projection,
                               const Written2& by_scale, const Written2& by_filtered_scale, int threads) {
-  const Expansion expansion = expansion_of(images.data(), images.shape(3), weights);
-  const MapShape maps = shape_of(images, weights.shape(1), stride), few = shape_of(images, expansion.inputs, stride);
+  const Expansion expansion = expansion_of(images, weights, expand_stride);
+  const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Planes channels = channels_of(maps);
   const double* const mean = input_moments_of(inputs, weights);
   const Scale by = scale_of(channels, scale);
@@ -247,17 +259,20 @@ void bottleneck_maps_backward(const Array4<const float>& images, const Array2<fl
   const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
                        scale_of(channels, filtered_scale)};
   const Projection to = projection_of(channels, projection);
-  const float* const from = of_shape(gradient, shape_of(images, to.outputs, stride), maps.filtered_height(),
-                                     maps.filtered_width());
-  const BottleneckGradients out{of_shape(by_images, few, maps.height, maps.width),
-                                rows_of(channels, by_weights, expansion.inputs),
+  MapShape few = maps;
+  few.channels = to.outputs;
+  const float* const from = of_shape(gradient, few, maps.filtered_height(), maps.filtered_width());
+  require(!by_images || expansion.kernel == 1, "images: no gradient comes to them through a kernel of 3");
+  few.channels = expansion.channels;
+  const BottleneckGradients out{by_images ? of_shape(*by_images, few, maps.height, maps.width) : nullptr,
+                                rows_of(channels, by_weights, expansion.inputs()),
                                 rows_of(channels, by_filters, 9),
                                 rows_of(channels, by_projection, to.outputs),
                                 scale_gradients_of(channels, by_scale),
                                 scale_gradients_of(channels, by_filtered_scale)};
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  bottleneck_backward(expansion, {mean, mean + expansion.inputs}, maps, by, taps, after, to, from, out, threads,
+  bottleneck_backward(expansion, {mean, mean + expansion.inputs()}, maps, by, taps, after, to, from, out, threads,
                       silent);
 }
 
@@ -296,16 +311,16 @@ void bind_images(nb::module_& m) {
         nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(),
         "threads"_a);
   m.def("expanded_moments", expanded_moments_of, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
-        nb::arg("inputs").noconvert(), nb::arg("out").noconvert(), "threads"_a);
+        "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("expanded_depthwise", expanded_depthwise_maps, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
-        nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(),
+        "expand_stride"_a, nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(),
         "threads"_a);
   m.def("normalise_project", normalise_project_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("projection").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("bottleneck_backward", bottleneck_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
-        nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
+        "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
         nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(), nb::arg("projection").noconvert(),
-        nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert(), nb::arg("by_weights").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(),
         nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
         nb::arg("by_filtered_scale").noconvert(), "threads"_a);
   m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),

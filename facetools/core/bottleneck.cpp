@@ -18,6 +18,37 @@ constexpr std::size_t at_a_time = 64, grain = 32 * at_a_time;
 // So many columns as kernels take.
 std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
 
+// What each row of a kernel sees of images, for a row of maps: a matrix (width, inputs of that row).
+class Lines {
+ public:
+  Lines(const Expansion& expansion, const MapShape& maps)
+      : of_(expansion),
+        height_(maps.height),
+        width_(maps.width),
+        line_(aligned<float>((expansion.width + 2) * expansion.channels)) {}
+
+  std::size_t inputs() const { return of_.kernel * of_.channels; }
+
+  // It lasts until the next one.
+  Factor at(std::size_t map, std::size_t row, std::size_t of_kernel) {
+    const std::size_t size = of_.width * of_.channels;
+    if (of_.kernel == 1)
+      return {of_.images + (map * height_ + row) * size, width_, of_.channels, of_.channels, 1};
+    const std::size_t seen = row * of_.stride + of_kernel;  // the border counted
+    float* const inside = line_.get() + of_.channels;
+    if (seen >= 1 && seen <= of_.height)
+      std::copy_n(of_.images + (map * of_.height + seen - 1) * size, size, inside);
+    else
+      std::fill_n(inside, size, 0.0F);
+    return {line_.get(), width_, inputs(), of_.stride * of_.channels, 1};
+  }
+
+ private:
+  Expansion of_;
+  std::size_t height_, width_;
+  Aligned<float> line_;
+};
+
 // What rows of maps are made by, and what leads their gradients back.
 class Making {
  public:
@@ -25,22 +56,17 @@ class Making {
       : expansion(of),
         maps(all),
         by(scale, all.channels),
-        columns(padded(of.inputs)),
+        columns(padded(of.inputs())),
         back(aligned<float>(all.channels * columns)),
         zeros_(aligned<float>(all.channels)),
         ones_(aligned<float>(all.channels)) {
     std::fill_n(ones_.get(), maps.channels, 1.0F);
     for (std::size_t c = 0; c < maps.channels; ++c)
-      for (std::size_t i = 0; i < expansion.inputs; ++i)
+      for (std::size_t i = 0; i < expansion.inputs(); ++i)
         back[c * columns + i] = by.affine().factor[c] * expansion.weights[i * maps.channels + c];
   }
 
   Affine unchanged() const { return {zeros_.get(), ones_.get(), zeros_.get()}; }
-
-  // Where a row of the images begins.
-  std::size_t at(std::size_t map, std::size_t row) const {
-    return (map * maps.height + row) * maps.width * expansion.inputs;
-  }
 
   const Expansion expansion;
   const MapShape maps;
@@ -58,39 +84,49 @@ class Expanded {
  public:
   Expanded(const Making& making, float* by_image)
       : making_(making),
+        lines_(making.expansion, making.maps),
         by_image_(by_image),
         passing_(aligned<float>(making.maps.width * making.maps.channels)),
         by_row_(aligned<float>(making.maps.width * making.columns)),
         passed_(2 * making.maps.channels),
-        by_weight_(making.expansion.inputs * making.maps.channels, 1024) {}
+        by_weight_(making.expansion.inputs() * making.maps.channels, 1024) {}
 
-  void read(std::size_t map, std::size_t row, float* out) const {
-    const auto& [images, inputs, weights] = making_.expansion;
-    const std::size_t width = making_.maps.width, channels = making_.maps.channels;
-    layers().multiply({images + making_.at(map, row), width, inputs, inputs, 1}, weights, channels, false, out);
-    layers().clamp(making_.by.affine(), out, width, channels, false, out);
+  void read(std::size_t map, std::size_t row, float* out) {
+    const std::size_t channels = making_.maps.channels, block = lines_.inputs() * channels;
+    for (std::size_t k = 0; k < making_.expansion.kernel; ++k)
+      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, k > 0, out);
+    layers().clamp(making_.by.affine(), out, making_.maps.width, channels, false, out);
   }
 
   void take(std::size_t map, std::size_t row, const float* values, float* gradient) {
-    const std::size_t width = making_.maps.width, channels = making_.maps.channels, inputs = making_.expansion.inputs;
-    const std::size_t at = making_.at(map, row);
+    const std::size_t width = making_.maps.width, channels = making_.maps.channels, block = lines_.inputs() * channels;
     float *const passing = passing_.get(), *const sum = passed_.partial.get();
     // Values that are kept from 0 to 6 tell as well what passes. Its products with them are of no use.
     layers().take_passed(making_.unchanged(), values, gradient, width, channels, false, passing, sum, sum + channels);
     passed_.added(width);
-    layers().multiply({making_.expansion.images + at, inputs, width, 1, inputs}, passing, channels, true,
-                      by_weight_.partial.get());
+    for (std::size_t k = 0; k < making_.expansion.kernel; ++k) {
+      const Factor line = lines_.at(map, row, k);
+      layers().multiply({line.values, line.inner, width, 1, line.row_step}, passing, channels, true,
+                        by_weight_.partial.get() + k * block);
+    }
     by_weight_.added(width);
-    layers().multiply({passing, width, channels, channels, 1}, making_.back.get(), making_.columns, false,
-                      by_row_.get());
-    for (std::size_t place = 0; place < width; ++place)
-      std::copy_n(by_row_.get() + place * making_.columns, inputs, by_image_ + at + place * inputs);
+    if (by_image_ != nullptr) bring_back((map * making_.maps.height + row) * width);
   }
 
   std::vector<double> sums() { return joined(by_weight_.flushed(), passed_.flushed()); }
 
  private:
+  // What passes, to the images from a place on.
+  void bring_back(std::size_t place) {
+    const std::size_t width = making_.maps.width, channels = making_.maps.channels, inputs = lines_.inputs();
+    layers().multiply({passing_.get(), width, channels, channels, 1}, making_.back.get(), making_.columns, false,
+                      by_row_.get());
+    for (std::size_t i = 0; i < width; ++i)
+      std::copy_n(by_row_.get() + i * making_.columns, inputs, by_image_ + (place + i) * inputs);
+  }
+
   const Making& making_;
+  Lines lines_;
   float* by_image_;
   Aligned<float> passing_, by_row_;
   Sums passed_, by_weight_;
@@ -165,14 +201,14 @@ class Projected {
 // Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are.
 void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, int threads,
                Progress& progress) {
-  const auto& [images, inputs, weights] = making.expansion;
-  const std::size_t columns = making.columns, channels = making.maps.channels;
+  const float* const images = making.expansion.images;
+  const std::size_t inputs = making.expansion.channels, columns = making.columns, channels = making.maps.channels;
   const std::size_t places = making.maps.count * making.maps.height * making.maps.width;
   // By channel, of each input and at 0; and then the same by input.
   const Aligned<float> lost = aligned<float>((inputs + 1) * channels);
   const Aligned<float> by_input = aligned<float>((inputs + 1) * columns);
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = 0; i < inputs; ++i) lost[i * channels + c] = drag.slope()[c] * weights[i * channels + c];
+    for (std::size_t i = 0; i < inputs; ++i) lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
     lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
   layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, false, by_input.get());
@@ -180,53 +216,74 @@ void take_drag(const Making& making, const Scale& scale, const Drag& drag, float
     const Aligned<float> drags = aligned<float>(at_a_time * columns);
     for (std::size_t from = begin; from < end; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, end - from);
-      const Factor some{making.expansion.images + from * making.expansion.inputs, count, making.expansion.inputs,
-                        making.expansion.inputs, 1};
-      layers().multiply(some, by_input.get(), columns, false, drags.get());
-      const float* const at_zero = by_input.get() + some.inner * columns;
+      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, by_input.get(), columns, false,
+                        drags.get());
+      const float* const at_zero = by_input.get() + inputs * columns;
       for (std::size_t place = 0; place < count; ++place)
-        for (std::size_t i = 0; i < some.inner; ++i)
-          by_image[(from + place) * some.inner + i] -= drags[place * columns + i] + at_zero[i];
+        for (std::size_t i = 0; i < inputs; ++i)
+          by_image[(from + place) * inputs + i] -= drags[place * columns + i] + at_zero[i];
     }
   });
 }
 
-// Sums over some places of what lies between values and the first of their input, and then of its products.
-std::vector<double> away_from_first(const Expansion& expansion, std::size_t begin, std::size_t end) {
-  const std::size_t inputs = expansion.inputs, columns = padded(inputs);
-  const Aligned<float> away = aligned<float>(at_a_time * columns);
+// What the kernel sees at the first place.
+std::vector<float> first_inputs(const Expansion& expansion, const MapShape& maps) {
+  Lines lines(expansion, maps);
+  std::vector<float> first;
+  for (std::size_t k = 0; k < expansion.kernel; ++k) {
+    const float* const values = lines.at(0, 0, k).values;
+    first.insert(first.end(), values, values + lines.inputs());
+  }
+  return first;
+}
+
+// Sums over some rows of maps, of their number among those of all, of what lies between inputs and `origin`, and then of
+// its products.
+std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, const std::vector<float>& origin,
+                              std::size_t begin, std::size_t end) {
+  const std::size_t inputs = expansion.inputs(), columns = padded(inputs);
+  Lines lines(expansion, maps);
+  const Aligned<float> away = aligned<float>(maps.width * columns);
   Sums sums((inputs + 1) * columns, 512);
-  for (std::size_t from = begin; from < end; from += at_a_time) {
-    const std::size_t count = std::min(at_a_time, end - from);
-    for (std::size_t place = 0; place < count; ++place)
-      for (std::size_t i = 0; i < inputs; ++i) {
-        away[place * columns + i] = expansion.images[(from + place) * inputs + i] - expansion.images[i];
-        sums.partial[i] += away[place * columns + i];
-      }
-    layers().multiply({away.get(), inputs, count, 1, columns}, away.get(), columns, true, sums.partial.get() + columns);
-    sums.added(count);
+  for (std::size_t row = begin; row < end; ++row) {
+    for (std::size_t k = 0; k < expansion.kernel; ++k) {
+      const Factor line = lines.at(row / maps.height, row % maps.height, k);
+      const std::size_t first = k * line.inner;
+      for (std::size_t place = 0; place < maps.width; ++place)
+        for (std::size_t i = 0; i < line.inner; ++i) {
+          float& value = away[place * columns + first + i];
+          value = line.values[place * line.row_step + i] - origin[first + i];
+          sums.partial[first + i] += value;
+        }
+    }
+    layers().multiply({away.get(), inputs, maps.width, 1, columns}, away.get(), columns, true,
+                      sums.partial.get() + columns);
+    sums.added(maps.width);
   }
   return sums.flushed();
 }
 
 }  // namespace
 
-void expanded_moments(const Expansion& expansion, std::size_t places, std::size_t channels, double* input_mean,
-                      double* covariance, float* mean, float* variance, int threads, Progress& progress) {
-  const std::size_t inputs = expansion.inputs, columns = padded(inputs);
-  std::vector<std::vector<double>> of_ranges((places + grain - 1) / grain);
-  parallel_ranges(threads, places, grain, progress, [&](std::size_t begin, std::size_t end) {
-    of_ranges[begin / grain] = away_from_first(expansion, begin, end);
+void expanded_moments(const Expansion& expansion, const MapShape& maps, double* input_mean, double* covariance,
+                      float* mean, float* variance, int threads, Progress& progress) {
+  const std::size_t inputs = expansion.inputs(), columns = padded(inputs), channels = maps.channels;
+  const std::size_t rows = maps.count * maps.height, some = std::max<std::size_t>(1, grain / maps.width);
+  // So that a mean far from 0 costs no digits.
+  const std::vector<float> origin = first_inputs(expansion, maps);
+  std::vector<std::vector<double>> of_ranges((rows + some - 1) / some);
+  parallel_ranges(threads, rows, some, progress, [&](std::size_t begin, std::size_t end) {
+    of_ranges[begin / some] = sums_away(expansion, maps, origin, begin, end);
   });
   const std::vector<double> sums = added_up(of_ranges);
   const auto weight = [&](std::size_t i, std::size_t c) {
     return static_cast<double>(expansion.weights[i * channels + c]);
   };
-  const auto count = static_cast<double>(places);
+  const auto count = static_cast<double>(rows * maps.width);
   std::vector<double> means(channels), variances(channels);
   std::fill_n(covariance, inputs * channels, 0.0);
   for (std::size_t i = 0; i < inputs; ++i) {
-    input_mean[i] = static_cast<double>(expansion.images[i]) + sums[i] / count;
+    input_mean[i] = static_cast<double>(origin[i]) + sums[i] / count;
     for (std::size_t j = 0; j < inputs; ++j) {
       const double both = (sums[(i + 1) * columns + j] - sums[i] * sums[j] / count) / count;
       for (std::size_t c = 0; c < channels; ++c) covariance[i * channels + c] += both * weight(j, c);
@@ -257,7 +314,7 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments& moments
                          const Scale& scale, const float* filters, const Filtered& filtered,
                          const Projection& projection, const float* outer, const BottleneckGradients& out, int threads,
                          Progress& progress) {
-  const std::size_t inputs = expansion.inputs, channels = maps.channels;
+  const std::size_t inputs = expansion.inputs(), channels = maps.channels;
   const Planes planes{filtered.values, maps.count * maps.filtered_height() * maps.filtered_width(), channels};
   const Projected projected(planes, filtered.scale, projection);
   const std::vector<double> after = projected.sums(outer, threads, progress);
@@ -290,7 +347,7 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments& moments
     out.by_expansion[i] =
         static_cast<float>(static_cast<double>(making.by.affine().factor[c]) * (with_inputs[i] - lost));
   }
-  take_drag(making, scale, drag, out.by_image, threads, progress);
+  if (out.by_image != nullptr) take_drag(making, scale, drag, out.by_image, threads, progress);
 }
 
 }  // namespace facetools

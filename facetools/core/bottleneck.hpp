@@ -1,5 +1,5 @@
-// What an inverted residual (Sandler et al. 2018) does between its few channels and its few channels: a convolution of
-// 1 x 1 expands them, a depthwise one filters, and one of 1 x 1 projects, with batch normalisation and ReLU6 after the
+// What an inverted residual (Sandler et al. 2018) does between its few channels and its few channels: a convolution
+// expands them, a depthwise one filters, and one of 1 x 1 projects, with batch normalisation and ReLU6 after the
 // first and the second. The expanded maps and what comes of the filtered ones never lie in memory: row by row they are
 // made where they are needed, and once more on the way back, which costs less than to write and to read them where they
 // are large. Moments of the expanded maps, and what gradients lose as those move, follow from the covariance of what
@@ -12,11 +12,15 @@
 
 namespace facetools {
 
-// What maps are made of: images (places, inputs) times weights (inputs, channels).
+// What maps are made of: images (count, height, width, channels) that filters of kernel x kernel see at every
+// `stride`-th place, times weights (inputs, channels of the maps). The kernel is 1, in strides of 1, or 3, with a border
+// of zeros.
 struct Expansion {
   const float* images;
-  std::size_t inputs;
+  std::size_t height, width, channels, kernel, stride;
   const float* weights;
+
+  std::size_t inputs() const { return kernel * kernel * channels; }
 };
 
 // What becomes of maps: times weights (outputs, channels).
@@ -31,8 +35,8 @@ struct InputMoments {
 };
 
 // These, and the mean and the variance (of the population) of each channel, which follow from them.
-void expanded_moments(const Expansion& expansion, std::size_t places, std::size_t channels, double* input_mean,
-                      double* covariance, float* mean, float* variance, int threads, Progress& progress);
+void expanded_moments(const Expansion& expansion, const MapShape& maps, double* input_mean, double* covariance,
+                      float* mean, float* variance, int threads, Progress& progress);
 
 // depthwise() of the maps.
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
@@ -43,7 +47,8 @@ void normalise_project(const Planes& planes, const Scale& scale, const Projectio
                        Progress& progress);
 
 struct BottleneckGradients {
-  float *by_image, *by_expansion, *by_filter, *by_projection;
+  float* by_image;  // or none, as for a kernel of 3
+  float *by_expansion, *by_filter, *by_projection;
   ScaleGradients by_scale, by_filtered_scale;
 };
 
