@@ -11,7 +11,7 @@ struct AdaDelta {
   float rate, decay, epsilon, weight_decay;
 };
 
-// `size` parameters and their gradients; the decaying means of the squares of gradients and of steps, which it moves on.
+// `size` parameters and their gradients, and the decaying means of the squares of gradients and of steps.
 struct Learned {
   float* parameters;
   const float* gradients;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "simd.hpp"
+#include "sums.hpp"
 
 namespace facetools {
 
@@ -26,31 +26,21 @@ void each_piece(const Planes& planes, int threads, Progress& progress, const Bod
   parallel_ranges(helped, planes.places, places_of_piece(channels), progress, body);
 }
 
-struct Sums {
-  std::vector<double> first, second;  // of each channel
-};
-
-// What add(place, count, first, second) adds up over so many places from there on, in floats by channel.
+// What add(place, count, partial) adds up over so many places from there on, in floats, two by channel.
 template <class Add>
-Sums sums(const Planes& planes, int threads, Progress& progress, const Add& add) {
-  const std::size_t channels = planes.channels, grain = places_of_piece(channels);
-  const std::size_t pieces = (planes.places + grain - 1) / grain;
-  std::vector<double> of_pieces(pieces * 2 * channels);
+std::vector<double> sums_of(const Planes& planes, int threads, Progress& progress, const Add& add) {
+  const std::size_t grain = places_of_piece(planes.channels);
+  std::vector<std::vector<double>> of_pieces((planes.places + grain - 1) / grain);
   each_piece(planes, threads, progress, [&](std::size_t begin, std::size_t end) {
-    double* const total = of_pieces.data() + begin / grain * 2 * channels;
-    const Aligned<float> partial = aligned<float>(2 * channels);
+    Sums sums(2 * planes.channels);
     for (std::size_t from = begin; from < end; from += short_sum) {
-      add(from, std::min(end - from, short_sum), partial.get(), partial.get() + channels);
-      for (std::size_t i = 0; i < 2 * channels; ++i) total[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
+      const std::size_t count = std::min(end - from, short_sum);
+      add(from, count, sums.partial.get());
+      sums.added(count);
     }
+    of_pieces[begin / grain] = sums.flushed();
   });
-  Sums all{std::vector<double>(channels), std::vector<double>(channels)};
-  for (std::size_t piece = 0; piece < pieces; ++piece)
-    for (std::size_t c = 0; c < channels; ++c) {
-      all.first[c] += of_pieces[piece * 2 * channels + c];
-      all.second[c] += of_pieces[(piece * 2 + 1) * channels + c];
-    }
-  return all;
+  return added_up(of_pieces);
 }
 
 }  // namespace
@@ -63,11 +53,13 @@ bool goes_past_cache(const float* to, std::size_t size) {
 void moments(const Planes& planes, float* mean, float* variance, int threads, Progress& progress) {
   // Of what lies between a value and the first of its channel, so that a mean far from 0 costs no digits.
   const float* const origin = planes.values;
-  const auto [sum, squares] = sums(planes, threads, progress, [&](auto place, auto count, float* first, float* second) {
-    kernels().layers.add_moments(planes.at(place), origin, count, planes.channels, first, second);
+  const std::size_t channels = planes.channels;
+  const std::vector<double> sums = sums_of(planes, threads, progress, [&](auto place, auto count, float* partial) {
+    kernels().layers.add_moments(planes.at(place), origin, count, channels, partial, partial + channels);
   });
+  const double *const sum = sums.data(), *const squares = sum + channels;
   const auto places = static_cast<double>(planes.places);
-  for (std::size_t c = 0; c < planes.channels; ++c) {
+  for (std::size_t c = 0; c < channels; ++c) {
     mean[c] = static_cast<float>(static_cast<double>(origin[c]) + sum[c] / places);
     variance[c] = static_cast<float>(std::max(0.0, (squares[c] - sum[c] * sum[c] / places) / places));
   }
@@ -98,11 +90,11 @@ Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, co
              Progress& progress) {
   const std::size_t channels = planes.channels;
   const Normalisation by(scale, channels);
-  const auto [sum, product] = sums(planes, threads, progress, [&](auto place, auto count, float* first, float* second) {
-    kernels().layers.add_passed(by.affine(), planes.at(place), gradient + place * channels, count, channels, first,
-                                second);
+  const std::vector<double> sums = sums_of(planes, threads, progress, [&](auto place, auto count, float* partial) {
+    kernels().layers.add_passed(by.affine(), planes.at(place), gradient + place * channels, count, channels, partial,
+                                partial + channels);
   });
-  return {scale, planes.places, sum.data(), product.data(), channels, out};
+  return {scale, planes.places, sums.data(), sums.data() + channels, channels, out};
 }
 
 void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,

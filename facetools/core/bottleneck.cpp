@@ -71,15 +71,15 @@ class Making {
   const Expansion expansion;
   const MapShape maps;
   const Normalisation by;
-  const std::size_t columns;   // the inputs, padded
-  const Aligned<float> back;   // the weights times the factors of the channels (channels, columns)
+  const std::size_t columns;  // the inputs, padded
+  const Aligned<float> back;  // the weights times the factors of the channels (channels, columns)
 
  private:
   Aligned<float> zeros_, ones_;
 };
 
-// Rows of maps, made when they are read. On the way back what passes of the gradients by them, before it loses anything,
-// is brought to the images, and summed up with the images (inputs, channels) and by channel.
+// Rows of maps, made when they are read. On the way back what passes of the gradients by them, with nothing lost yet, is
+// brought to the images, and summed up with the images (inputs, channels) and by channel.
 class Expanded {
  public:
   Expanded(const Making& making, float* by_image)
@@ -162,7 +162,7 @@ class Projected {
                       false, out);
   }
 
-  // Sums by channel of what passes of that and of its products with the centred values, and the gradient by the weights.
+  // Sums by channel of what passes of it and of its products with the centred values, and the gradient by the weights.
   std::vector<double> sums(const float* gradient, int threads, Progress& progress) const {
     const std::size_t outputs = projection_.outputs, channels = planes_.channels;
     std::vector<std::vector<double>> of_ranges((planes_.places + grain - 1) / grain);
@@ -208,7 +208,8 @@ void take_drag(const Making& making, const Scale& scale, const Drag& drag, float
   const Aligned<float> lost = aligned<float>((inputs + 1) * channels);
   const Aligned<float> by_input = aligned<float>((inputs + 1) * columns);
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = 0; i < inputs; ++i) lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
+    for (std::size_t i = 0; i < inputs; ++i)
+      lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
     lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
   layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, false, by_input.get());
@@ -237,8 +238,8 @@ std::vector<float> first_inputs(const Expansion& expansion, const MapShape& maps
   return first;
 }
 
-// Sums over some rows of maps, of their number among those of all, of what lies between inputs and `origin`, and then of
-// its products.
+// Sums over some rows of maps, of their number among all, of what lies between inputs and `origin`, and then of its
+// products.
 std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, const std::vector<float>& origin,
                               std::size_t begin, std::size_t end) {
   const std::size_t inputs = expansion.inputs(), columns = padded(inputs);
@@ -265,7 +266,7 @@ std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, 
 
 }  // namespace
 
-void expanded_moments(const Expansion& expansion, const MapShape& maps, double* input_mean, double* covariance,
+void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& moments,
                       float* mean, float* variance, int threads, Progress& progress) {
   const std::size_t inputs = expansion.inputs(), columns = padded(inputs), channels = maps.channels;
   const std::size_t rows = maps.count * maps.height, some = std::max<std::size_t>(1, grain / maps.width);
@@ -281,16 +282,17 @@ void expanded_moments(const Expansion& expansion, const MapShape& maps, double* 
   };
   const auto count = static_cast<double>(rows * maps.width);
   std::vector<double> means(channels), variances(channels);
-  std::fill_n(covariance, inputs * channels, 0.0);
   for (std::size_t i = 0; i < inputs; ++i) {
-    input_mean[i] = static_cast<double>(origin[i]) + sums[i] / count;
+    moments.mean(i) = static_cast<double>(origin[i]) + sums[i] / count;
+    double* const covariances = moments.covariances(i);
+    std::fill_n(covariances, channels, 0.0);
     for (std::size_t j = 0; j < inputs; ++j) {
       const double both = (sums[(i + 1) * columns + j] - sums[i] * sums[j] / count) / count;
-      for (std::size_t c = 0; c < channels; ++c) covariance[i * channels + c] += both * weight(j, c);
+      for (std::size_t c = 0; c < channels; ++c) covariances[c] += both * weight(j, c);
     }
     for (std::size_t c = 0; c < channels; ++c) {
-      means[c] += input_mean[i] * weight(i, c);
-      variances[c] += covariance[i * channels + c] * weight(i, c);
+      means[c] += moments.mean(i) * weight(i, c);
+      variances[c] += covariances[c] * weight(i, c);
     }
   }
   for (std::size_t c = 0; c < channels; ++c) {
@@ -310,7 +312,7 @@ void normalise_project(const Planes& planes, const Scale& scale, const Projectio
   Projected(planes, scale, projection).project(out, threads, progress);
 }
 
-void bottleneck_backward(const Expansion& expansion, const InputMoments& moments, const MapShape& maps,
+void bottleneck_backward(const Expansion& expansion, const InputMoments<const double>& moments, const MapShape& maps,
                          const Scale& scale, const float* filters, const Filtered& filtered,
                          const Projection& projection, const float* outer, const BottleneckGradients& out, int threads,
                          Progress& progress) {
@@ -336,17 +338,18 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments& moments
   for (std::size_t i = 0; i < inputs; ++i)
     for (std::size_t c = 0; c < channels; ++c) {
       double& centred = with_inputs[i * channels + c];
-      centred -= moments.mean[i] * passed[c];
+      centred -= moments.mean(i) * passed[c];
       with_values[c] += centred * static_cast<double>(expansion.weights[i * channels + c]);
     }
   const std::size_t places = maps.count * maps.height * maps.width;
   const Drag drag(scale, places, passed, with_values.data(), channels, out.by_scale);
-  for (std::size_t i = 0; i < inputs * channels; ++i) {
-    const std::size_t c = i % channels;
-    const double lost = static_cast<double>(drag.slope()[c]) * static_cast<double>(places) * moments.covariance[i];
-    out.by_expansion[i] =
-        static_cast<float>(static_cast<double>(making.by.affine().factor[c]) * (with_inputs[i] - lost));
-  }
+  for (std::size_t i = 0; i < inputs; ++i)
+    for (std::size_t c = 0; c < channels; ++c) {
+      const auto factor = static_cast<double>(making.by.affine().factor[c]);
+      const auto slope = static_cast<double>(drag.slope()[c]) * static_cast<double>(places);
+      out.by_expansion[i * channels + c] =
+          static_cast<float>(factor * (with_inputs[i * channels + c] - slope * moments.covariances(i)[c]));
+    }
   if (out.by_image != nullptr) take_drag(making, scale, drag, out.by_image, threads, progress);
 }
 

@@ -13,8 +13,8 @@
 namespace facetools {
 
 // What maps are made of: images (count, height, width, channels) that filters of kernel x kernel see at every
-// `stride`-th place, times weights (inputs, channels of the maps). The kernel is 1, in strides of 1, or 3, with a border
-// of zeros.
+// `stride`-th place, times weights (inputs, channels of the maps). The kernel is 1, in strides of 1, or it is 3, with a
+// border of zeros.
 struct Expansion {
   const float* images;
   std::size_t height, width, channels, kernel, stride;
@@ -29,14 +29,19 @@ struct Projection {
   const float* weights;
 };
 
-// The mean of each input, and its covariance with each channel of the maps (inputs, channels).
+// Of each input its mean, and then its covariance with each channel of the maps: (inputs, 1 + channels).
+template <class T>
 struct InputMoments {
-  const double *mean, *covariance;
+  T* values;
+  std::size_t channels;
+
+  T& mean(std::size_t input) const { return values[input * (1 + channels)]; }
+  T* covariances(std::size_t input) const { return values + input * (1 + channels) + 1; }
 };
 
 // These, and the mean and the variance (of the population) of each channel, which follow from them.
-void expanded_moments(const Expansion& expansion, const MapShape& maps, double* input_mean, double* covariance,
-                      float* mean, float* variance, int threads, Progress& progress);
+void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs, float* mean,
+                      float* variance, int threads, Progress& progress);
 
 // depthwise() of the maps.
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
@@ -53,7 +58,7 @@ struct BottleneckGradients {
 };
 
 // From the gradient by the projected maps (places, outputs) all others.
-void bottleneck_backward(const Expansion& expansion, const InputMoments& inputs, const MapShape& maps,
+void bottleneck_backward(const Expansion& expansion, const InputMoments<const double>& inputs, const MapShape& maps,
                          const Scale& scale, const float* filters, const Filtered& filtered,
                          const Projection& projection, const float* gradient, const BottleneckGradients& out,
                          int threads, Progress& progress);

@@ -10,8 +10,8 @@ namespace {
 
 const Layers& layers() { return kernels().layers; }
 
-// Rows of maps that lie in memory, before they are normalised. On the way back what passes of their gradients is brought
-// to `out`, of which, and of the products with the centred values, the sums by channel are.
+// Rows of maps that lie in memory and are normalised when they are read. On the way back what passes of the gradients by
+// them is brought to `out`, and summed up by channel, alone and times the centred values.
 class Stored {
  public:
   Stored(const Maps& maps, const Affine& by, float* out, bool past)

@@ -1,4 +1,4 @@
-// The depthwise convolution of 3 x 3 with a border of zeros, and the batch normalisation and ReLU6 before it, as one, and
+// The depthwise convolution of 3 x 3 with a border of zeros and the batch normalisation and ReLU6 before it as one, and
 // back through those after it too: what they hand one another lies in a few rows that never leave the cache.
 #pragma once
 

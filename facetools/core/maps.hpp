@@ -1,10 +1,10 @@
-// How feature maps are gone through under depthwise filters of 3 x 3, and back: row by row, so that what the filters see
-// lies in a few rows that never leave the cache. Where the rows come from and where the gradients by them go is up to a
-// class Rows, of which each range of maps has its own:
+// How feature maps are gone through under depthwise filters of 3 x 3, and back: row by row, so that what filters see lies
+// in a few rows that never leave the cache. Where rows come from and where the gradients by them go is up to a class
+// Rows, of which each range of maps has its own:
 //
-//   read(map, row, out)                     brings a row of a map, kept from 0 to 6
-//   take(map, row, values, gradient)        takes the gradient by it, leaves zeros; values are what was read
-//   sums()                                  what has been added up of all that was taken
+//   read(map, row, out)               brings a row of a map, kept from 0 to 6
+//   take(map, row, values, gradient)  takes the gradient by a row of such values, and leaves zeros
+//   sums()                            what was added up of all that was taken
 #pragma once
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include "depthwise.hpp"
 #include "parallel.hpp"
 #include "simd.hpp"
+#include "sums.hpp"
 
 namespace facetools {
 
@@ -59,47 +60,6 @@ class Window {
 // Maps that one thread goes through with the same windows, small ones several at a time.
 inline std::size_t maps_at_a_time(const MapShape& maps) {
   return std::clamp<std::size_t>(128 / (maps.height * maps.width), 1, 8);
-}
-
-// Sums in double of what is added up in float over some places at a time.
-class Sums {
- public:
-  explicit Sums(std::size_t size, std::size_t most = 64) : partial(aligned<float>(size)), total_(size), most_(most) {}
-
-  // `places` more of them are in the floats.
-  void added(std::size_t places) {
-    if ((places_ += places) >= most_) flush();
-  }
-
-  // All of them; nothing is left.
-  std::vector<double> flushed() {
-    flush();
-    return std::move(total_);
-  }
-
-  Aligned<float> partial;
-
- private:
-  void flush() {
-    for (std::size_t i = 0; i < total_.size(); ++i) total_[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
-    places_ = 0;
-  }
-
-  std::vector<double> total_;
-  std::size_t most_, places_ = 0;
-};
-
-inline std::vector<double> joined(std::vector<double> first, const std::vector<double>& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
-// Adds up what ranges come to, in their order, whatever the threads.
-inline std::vector<double> added_up(const std::vector<std::vector<double>>& of_ranges) {
-  std::vector<double> all(of_ranges.front());
-  for (std::size_t range = 1; range < of_ranges.size(); ++range)
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] += of_ranges[range][i];
-  return all;
 }
 
 // Has rows read, up to the last one that the filters of row `centre` see.

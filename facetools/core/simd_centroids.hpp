@@ -51,7 +51,7 @@ void nearest(const double* tables, std::size_t plane_count, std::size_t groups, 
     std::int32_t label = distance == distances[i] ? labels[i] : INT32_MAX;
     for (int lane = 0; lane < 8; ++lane) {
       const auto number = static_cast<std::int32_t>(first + 8 * group[lane] + lane);
-      label = (least[lane] == distance) & (number < label) ? number : label;
+      label = ((least[lane] == distance) & (number < label)) ? number : label;
     }
     distances[i] = distance;
     labels[i] = label;

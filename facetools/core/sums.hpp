@@ -1,0 +1,53 @@
+// Sums of many floats, in double where it counts, that depend on no number of threads.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "aligned.hpp"
+
+namespace facetools {
+
+// Sums in double of what is added up in float over some places at a time.
+class Sums {
+ public:
+  explicit Sums(std::size_t size, std::size_t most = 64) : partial(aligned<float>(size)), total_(size), most_(most) {}
+
+  // `places` more of them are in the floats.
+  void added(std::size_t places) {
+    if ((places_ += places) >= most_) flush();
+  }
+
+  // All of them; nothing is left.
+  std::vector<double> flushed() {
+    flush();
+    return std::move(total_);
+  }
+
+  Aligned<float> partial;
+
+ private:
+  void flush() {
+    for (std::size_t i = 0; i < total_.size(); ++i) total_[i] += static_cast<double>(std::exchange(partial[i], 0.0F));
+    places_ = 0;
+  }
+
+  std::vector<double> total_;
+  std::size_t most_, places_ = 0;
+};
+
+inline std::vector<double> joined(std::vector<double> first, const std::vector<double>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+// Adds up what ranges come to, in their order, whatever the threads.
+inline std::vector<double> added_up(const std::vector<std::vector<double>>& of_ranges) {
+  std::vector<double> all(of_ranges.front());
+  for (std::size_t range = 1; range < of_ranges.size(); ++range)
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] += of_ranges[range][i];
+  return all;
+}
+
+}  // namespace facetools
