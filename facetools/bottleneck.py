@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from facetools import _core
 from facetools.batch_norm import fits, follow, maps_of, relu6, rows_of, scale_of
 
-#: Images are expanded anew on the way back where that is by so many values at most, and else kept as they are expanded
-#: to: more cost more to expand, and their images are smaller.
+#: Inputs at most of an expansion that is not kept but made anew on the way back: more cost more to make, and what they
+#: are expanded to is smaller.
 FEW = 32
 
 
