@@ -47,9 +47,9 @@ def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype, *, to_imag
     ("shape", "channels", "outputs", "kernel"),
     [
         ((4, 24, 9, 6), 96, 24, 1),
-        ((2, 16, 1, 3), 16, 7, 1),
+        ((2, 16, 1, 3), 96, 7, 1),
         ((3, 5, 37, 27), 48, 40, 1),  # more places than are gone through together
-        ((9, 40, 3, 2), 64, 32, 1),
+        ((9, 40, 3, 2), 96, 32, 1),
         ((4, 3, 13, 9), 32, 16, 3),
         ((2, 3, 74, 21), 32, 16, 3),
         ((3, 2, 1, 2), 16, 8, 3),
@@ -129,6 +129,16 @@ def test_what_does_not_fit_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> 
             expected = project(F.relu6(second(filters(F.relu6(first(expand(images)))))))
             found = bottleneck.bottleneck(images, expand, deepcopy(before), filters, deepcopy(after), project)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for dtype, others in [
+        (torch.float32, images.contiguous()),
+        (torch.float64, images.double()),
+        (torch.float32, images[:1]),
+    ]:
+        layers = layers_of(16, 32, 8, 2).to(dtype)
+        expand, first, filters, second, project = deepcopy(layers)
+        expected = project(F.relu6(second(filters(F.relu6(first(expand(others)))))))
+        # The normalisations alone may be the core's.
+        torch.testing.assert_close(bottleneck.bottleneck(others, *layers), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_core_refuses_what_does_not_fit() -> None:
