@@ -32,7 +32,7 @@ std::vector<double> sums_of(const Planes& planes, int threads, Progress& progres
   const std::size_t grain = places_of_piece(planes.channels);
   std::vector<std::vector<double>> of_pieces((planes.places + grain - 1) / grain);
   each_piece(planes, threads, progress, [&](std::size_t begin, std::size_t end) {
-    Sums sums(2 * planes.channels);
+    Sums sums(2 * planes.channels, short_sum);
     for (std::size_t from = begin; from < end; from += short_sum) {
       const std::size_t count = std::min(end - from, short_sum);
       add(from, count, sums.partial.get());

@@ -136,7 +136,7 @@ Expansion expansion_of(const Array4<const float>& images, const Array2<float>& w
   return {images.data(), images.shape(1), images.shape(2), channels, kernel, stride, weights.data()};
 }
 
-// The maps that come of them, which filters see at every `stride`-th place.
+// The maps that come of them, as large as the kernel sees places, which filters see at every `stride`-th place.
 MapShape expanded_shape(const Array4<const float>& images, const Expansion& expansion, const Array2<float>& weights,
                         std::size_t stride) {
   require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");

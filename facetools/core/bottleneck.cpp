@@ -78,18 +78,10 @@ class Making {
   Aligned<float> zeros_, ones_;
 };
 
-// Rows of maps, made when they are read. On the way back what passes of the gradients by them, with nothing lost yet, is
-// brought to the images, and summed up with the images (inputs, channels) and by channel.
+// Rows of maps, made when they are read.
 class Expanded {
  public:
-  Expanded(const Making& making, float* by_image)
-      : making_(making),
-        lines_(making.expansion, making.maps),
-        by_image_(by_image),
-        passing_(aligned<float>(making.maps.width * making.maps.channels)),
-        by_row_(aligned<float>(making.maps.width * making.columns)),
-        passed_(2 * making.maps.channels),
-        by_weight_(making.expansion.inputs() * making.maps.channels, 1024) {}
+  explicit Expanded(const Making& making) : making_(making), lines_(making.expansion, making.maps) {}
 
   void read(std::size_t map, std::size_t row, float* out) {
     const std::size_t channels = making_.maps.channels, block = lines_.inputs() * channels;
@@ -97,6 +89,23 @@ class Expanded {
       layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, k > 0, out);
     layers().clamp(making_.by.affine(), out, making_.maps.width, channels, false, out);
   }
+
+ protected:
+  const Making& making_;
+  Lines lines_;
+};
+
+// The same on the way back, where what passes of the gradients by them, with nothing lost yet, is brought to the images,
+// if they want it, and summed up with the images (inputs, channels) and by channel.
+class ExpandedBack : public Expanded {
+ public:
+  ExpandedBack(const Making& making, float* by_image)
+      : Expanded(making),
+        by_image_(by_image),
+        passing_(aligned<float>(making.maps.width * making.maps.channels)),
+        by_row_(aligned<float>(making.maps.width * making.columns)),
+        passed_(2 * making.maps.channels, 64),
+        by_weight_(making.expansion.inputs() * making.maps.channels, 1024) {}
 
   void take(std::size_t map, std::size_t row, const float* values, float* gradient) {
     const std::size_t width = making_.maps.width, channels = making_.maps.channels, block = lines_.inputs() * channels;
@@ -125,8 +134,6 @@ class Expanded {
       std::copy_n(by_row_.get() + i * making_.columns, inputs, by_image_ + (place + i) * inputs);
   }
 
-  const Making& making_;
-  Lines lines_;
   float* by_image_;
   Aligned<float> passing_, by_row_;
   Sums passed_, by_weight_;
@@ -168,7 +175,7 @@ class Projected {
     std::vector<std::vector<double>> of_ranges((planes_.places + grain - 1) / grain);
     parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
       const Aligned<float> kept = aligned<float>(at_a_time * channels), inner = aligned<float>(at_a_time * channels);
-      Sums passed(2 * channels), by_weight(outputs * channels, 1024);
+      Sums passed(2 * channels, 64), by_weight(outputs * channels, 1024);
       for (std::size_t from = begin; from < end; from += at_a_time) {
         const std::size_t count = std::min(at_a_time, end - from);
         spread(gradient, from, count, inner.get());
@@ -304,7 +311,7 @@ void expanded_moments(const Expansion& expansion, const MapShape& maps, const In
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
                         float* out, int threads, Progress& progress) {
   const Making making(expansion, maps, scale);
-  filter_maps({maps, filters}, [&] { return Expanded(making, nullptr); }, out, threads, progress);
+  filter_maps({maps, filters}, [&] { return Expanded(making); }, out, threads, progress);
 }
 
 void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,
@@ -329,7 +336,7 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments<const do
   const auto gradient = [&](std::size_t row, float* to) {
     projected.descend(outer, filtered_drag, row, maps.filtered_width(), to);
   };
-  std::vector<double> sums = descend_maps({maps, filters}, [&] { return Expanded(making, out.by_image); }, gradient,
+  std::vector<double> sums = descend_maps({maps, filters}, [&] { return ExpandedBack(making, out.by_image); }, gradient,
                                           threads, progress);
   for (std::size_t i = 0; i < 9 * channels; ++i) out.by_filter[i] = static_cast<float>(sums[i]);
 

@@ -10,16 +10,30 @@ namespace {
 
 const Layers& layers() { return kernels().layers; }
 
-// Rows of maps that lie in memory and are normalised when they are read. On the way back what passes of the gradients by
-// them is brought to `out`, and summed up by channel, alone and times the centred values.
+// Rows of maps that lie in memory and are normalised when they are read.
 class Stored {
  public:
-  Stored(const Maps& maps, const Affine& by, float* out, bool past)
-      : maps_(maps), by_(by), out_(out), past_(past), passed_(2 * maps.channels) {}
+  Stored(const Maps& maps, const Affine& by) : maps_(maps), by_(by) {}
 
   void read(std::size_t map, std::size_t row, float* out) const {
     layers().clamp(by_, maps_.values + at(map, row), maps_.width, maps_.channels, false, out);
   }
+
+ protected:
+  std::size_t at(std::size_t map, std::size_t row) const {
+    return (map * maps_.height + row) * maps_.width * maps_.channels;
+  }
+
+  const Maps& maps_;
+  Affine by_;
+};
+
+// The same on the way back, where what passes of the gradients by them is brought to `out`, and summed up by channel,
+// alone and times the centred values.
+class StoredBack : public Stored {
+ public:
+  StoredBack(const Maps& maps, const Affine& by, float* out, bool past)
+      : Stored(maps, by), out_(out), past_(past), passed_(2 * maps.channels, 64) {}
 
   void take(std::size_t map, std::size_t row, const float*, float* gradient) {
     float* const sum = passed_.partial.get();
@@ -31,12 +45,6 @@ class Stored {
   std::vector<double> sums() { return passed_.flushed(); }
 
  private:
-  std::size_t at(std::size_t map, std::size_t row) const {
-    return (map * maps_.height + row) * maps_.width * maps_.channels;
-  }
-
-  const Maps& maps_;
-  Affine by_;
   float* out_;
   bool past_;
   Sums passed_;
@@ -47,7 +55,7 @@ class Stored {
 void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, int threads,
                Progress& progress) {
   const Normalisation by(scale, maps.channels);
-  filter_maps({maps, filters}, [&] { return Stored(maps, by.affine(), nullptr, false); }, out, threads, progress);
+  filter_maps({maps, filters}, [&] { return Stored(maps, by.affine()); }, out, threads, progress);
 }
 
 void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const Filtered& filtered,
@@ -65,7 +73,7 @@ void depthwise_backward(const Maps& maps, const Scale& scale, const float* filte
   const Planes planes{maps.values, maps.count * maps.height * maps.width, maps.channels};
   const bool past = goes_past_cache(out.by_map, planes.places * planes.channels);
   const std::vector<double> sums = descend_maps(
-      {maps, filters}, [&] { return Stored(maps, by.affine(), out.by_map, past); }, gradient, threads, progress);
+      {maps, filters}, [&] { return StoredBack(maps, by.affine(), out.by_map, past); }, gradient, threads, progress);
   const double* const passed = sums.data() + 9 * maps.channels;
   for (std::size_t i = 0; i < 9 * maps.channels; ++i) out.by_filter[i] = static_cast<float>(sums[i]);
   const Drag drag(scale, planes.places, passed, passed + maps.channels, maps.channels, out.by_scale);

@@ -3,6 +3,9 @@
 // Rows, of which each range of maps has its own:
 //
 //   read(map, row, out)               brings a row of a map, kept from 0 to 6
+//
+// and on the way back also
+//
 //   take(map, row, values, gradient)  takes the gradient by a row of such values, and leaves zeros
 //   sums()                            what was added up of all that was taken
 #pragma once
@@ -98,7 +101,7 @@ class Descent {
         values_(filters.maps),
         by_row_(filters.maps),
         outer_(aligned<float>(filters.row + 4 * filters.maps.channels)),
-        by_filter_(9 * filters.maps.channels) {}
+        by_filter_(9 * filters.maps.channels, 64) {}
 
   // gradient(row, out) brings that by a row of filtered maps, of its number among those of all of them.
   template <class Gradient>

@@ -9,10 +9,10 @@
 
 namespace facetools {
 
-// Sums in double of what is added up in float over some places at a time.
+// Sums in double of what is added up in float over `most` places at a time, or a few more.
 class Sums {
  public:
-  explicit Sums(std::size_t size, std::size_t most = 64) : partial(aligned<float>(size)), total_(size), most_(most) {}
+  Sums(std::size_t size, std::size_t most) : partial(aligned<float>(size)), total_(size), most_(most) {}
 
   // `places` more of them are in the floats.
   void added(std::size_t places) {
