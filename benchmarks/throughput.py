@@ -25,6 +25,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
         if model.on_cpu:
             found = list(pool.map(lambda _: model.scores(batch), range(batches)))
         else:
-            found = [model.scores_of(pixels) for _ in range(batches)]
+            found = [scores for _, scores in model.scores_of(repeat((None, pixels), batches))]
         return batches * BATCH, found[0]
 
     return work

@@ -7,8 +7,9 @@ GPU to compute it. Recorded as a CUDA graph and replayed, all of them are launch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +18,41 @@ from torch import Tensor
 #: Calls of each kind before it is recorded: libraries choose their algorithms in the first ones.
 BEFORE = 2
 
+T = TypeVar("T")
+
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:
     """`array` as a tensor on `device`; a GPU does it in its turn."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def download(tensor: Tensor) -> Callable[[], np.ndarray]:
+    """Has the GPU that `tensor` is on copy it to memory in its turn; what is given waits for that and gives the copy.
+
+    Meanwhile other threads may ask the GPU for more. They could not if the copy were to memory that may be moved, and
+    hardly if it were waited for in a loop.
+    """
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    copy.copy_(tensor, non_blocking=True)
+    done = torch.cuda.Event(blocking=True)
+    done.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> np.ndarray:
+        done.synchronize()
+        return copy.numpy().copy()
+
+    return wait
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """`items`, each made in another thread while the one before is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def replayed(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import struct
 import tarfile
 import threading
 import zipfile
@@ -34,6 +35,18 @@ IMAGE_SUFFIXES = (
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+
+#: The header of a zip's member: a mark and, after what the archive's directory tells too, the sizes of name and extra.
+_LOCAL = struct.Struct("<4s22xHH")
+
+#: Flags of a zip's member that is encrypted, patched or strongly encrypted.
+_NOT_AS_IT_IS = 0b1100001
+
+#: Bytes that a zip has before the content of a member, for the most part: a header with a name and more.
+_BEFORE = 512
+
+#: Bytes of a member that nobody takes at its word.
+_MUCH = 2**26
 
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
 MAX_PIXELS = 2**28
@@ -156,17 +169,47 @@ def file_of(path: str) -> str:
 
 
 class _Zip:
+    """A zip archive; threads read at the same time what is stored or deflated, as usual, and the rest by turns."""
+
     def __init__(self, path: str) -> None:
-        self._file = zipfile.ZipFile(path)
+        self._stream = Path(path).open("rb")  # noqa: SIM115
+        try:
+            self._file = zipfile.ZipFile(self._stream)
+        except BaseException:
+            self._stream.close()
+            raise
 
     def names(self) -> list[str]:
         return [member.filename for member in self._file.infolist() if not member.is_dir()]
 
     def read(self, name: str) -> bytes:
-        return self._file.read(name)
+        member = self._file.getinfo(name)
+        return self._usual(member) or self._file.read(member)
+
+    def _usual(self, member: zipfile.ZipInfo) -> bytes | None:
+        """The bytes of a whole member of the usual kinds, in half the time that zipfile takes; of others it knows
+        more."""
+        if member.flag_bits & _NOT_AS_IT_IS or member.compress_size > _MUCH:
+            return None
+        there = os.pread(self._stream.fileno(), _BEFORE + member.compress_size, member.header_offset)
+        if len(there) < _LOCAL.size:
+            return None
+        mark, name, extra = _LOCAL.unpack_from(there)
+        start = _LOCAL.size + name + extra
+        data = there[start : start + member.compress_size]
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            try:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(1, member.file_size))
+            except zlib.error:
+                return None
+        elif member.compress_type != zipfile.ZIP_STORED:
+            return None
+        whole = mark == b"PK\3\4" and len(data) == member.file_size and zlib.crc32(data) == member.CRC
+        return data if whole else None
 
     def close(self) -> None:
         self._file.close()
+        self._stream.close()
 
 
 class _Tar:
@@ -314,12 +357,12 @@ def mapped(paths: Iterable[str], function: Callable[[Reader, int, str], T], *, j
         def do(chunk: Sequence[tuple[int, str]]) -> list[tuple[str, T]]:
             return [(path, function(reader, number, path)) for number, path in chunk]
 
-        with closing(_in_order(enumerate(paths), CHUNK, do, jobs)) as chunks:
+        with closing(in_order(enumerate(paths), CHUNK, do, jobs)) as chunks:
             for chunk in chunks:
                 yield from chunk
 
 
-def _in_order(items: Iterable[S], size: int, do: Callable[[list[S]], T], jobs: int) -> Generator[T]:
+def in_order(items: Iterable[S], size: int, do: Callable[[list[S]], T], jobs: int) -> Generator[T]:
     """What `do` makes of each `size` of the `items`, in their order; `jobs` threads work ahead, but not far."""
     with ThreadPoolExecutor(jobs) as pool:
         rest = iter(items)
@@ -406,7 +449,7 @@ def computed(
             errors = [image if isinstance(image, ImageError) else None for image in found]
             return names, errors, None if all(errors) else compute(_stacked(found))
 
-        with closing(_in_order(paths, rows, do, jobs)) as results:
+        with closing(in_order(paths, rows, do, jobs)) as results:
             for names, errors, result in results:
                 there = kept(names, errors, failed)
                 if result is not None:

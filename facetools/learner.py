@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from facetools.cache import Pixels
 from facetools.checkpoint import CheckpointError
 from facetools.distributed import Group, Place
 from facetools.examples import Examples
-from facetools.gpu import replayed, upload
+from facetools.gpu import ahead, replayed, upload
 from facetools.losses import LOSSES
 from facetools.model import (
     AttributeNet,
@@ -45,8 +44,6 @@ from facetools.synced import synced
 
 #: Batches of which an average takes its statistics.
 SETTLING = 20
-
-T = TypeVar("T")
 
 
 class DivergedError(ArithmeticError):
@@ -368,13 +365,3 @@ class _Losses:
                     f"the loss at step {self._first + offset + 1} is {value}; try a lower --learning-rate or --amp off"
                 )
         return math.fsum(values)
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """`items`, each made in another thread while the one before is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,15 @@ from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from facetools import images
-from facetools.gpu import upload
+from facetools.gpu import ahead, upload
 from facetools.images import ImageError
+from facetools.model import to_pixels
 
 #: Pixels of a JPEG for the GPU at most: larger ones the processor decodes at a fraction of their size.
 MAX_PIXELS = 2**20
 
 #: Threads that read: more than a few wait for each other, as Python lets one of them run at a time.
-READERS = 4
+READERS = 2
 
 #: Markers of segments that say nothing of how pixels are to be understood: tables, applications' own, comments.
 _TABLES, _COMMENTS = (0xC4, 0xDB, 0xDD), (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)
@@ -77,55 +79,82 @@ def batches(
     failed: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], Tensor]]:
     """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
-    GPU, which meanwhile is asked for nothing else."""
+    GPU; the next is decoded while the caller uses one."""
 
-    def read(reader: images.Reader, _: int, path: str) -> bytes | np.ndarray | ImageError:
-        data = images.content(reader, path)
-        return data if isinstance(data, ImageError) or suits(data) else images.pixels_of(data, size)
+    stream = torch.cuda.Stream(device)
 
-    items = images.mapped(paths, read, jobs=min(jobs, READERS))
-    while batch := list(islice(items, rows)):
-        names, found = zip(*batch, strict=True)
-        decoded = _on_gpu(found, size, device)
+    def made() -> Iterator[tuple[list[str], list[_Read], Tensor | None, torch.cuda.Event]]:
+        with images.Reader() as reader:
+
+            def read(names: list[str]) -> tuple[list[str], list[_Read]]:
+                return names, [_read(reader, path, size) for path in names]
+
+            with closing(images.in_order(paths, rows, read, min(jobs, READERS))) as batches:
+                for names, found in batches:
+                    with torch.cuda.stream(stream):
+                        # nvJPEG writes at once, on its own stream, into memory that what was asked for before may
+                        # still read.
+                        stream.synchronize()
+                        decoded = _decoded(found, size, device)
+                        there = [image for image in decoded if not isinstance(image, ImageError)]
+                        pixels = _batch(there, size, device) if there else None
+                        ready = stream.record_event()
+                    yield names, decoded, pixels, ready
+
+    for names, decoded, pixels, ready in ahead(made()):
         there = images.kept(names, decoded, failed)
-        if there:
-            pixels = torch.stack([image for image in decoded if not isinstance(image, ImageError)])
-            yield there, pixels.contiguous(memory_format=torch.channels_last)
+        if pixels is not None:
+            here = torch.cuda.current_stream(device)
+            here.wait_event(ready)
+            pixels.record_stream(here)
+            yield there, pixels
 
 
-def _on_gpu(
-    found: Sequence[bytes | np.ndarray | ImageError], size: tuple[int, int], device: torch.device
-) -> list[Tensor | ImageError]:
-    """JPEGs and decoded images as float (3, height, width) on `device`."""
-    made: dict[int, Tensor] = {}
-    jpegs = {number: image for number, image in enumerate(found) if isinstance(image, bytes)}
-    other = {number: image for number, image in enumerate(found) if not isinstance(image, bytes)}
+#: The bytes of a JPEG for the GPU, uint8 (n,), decoded pixels, uint8 (height, width, 3), or the reason why there are
+#: none.
+_Read = Tensor | np.ndarray | ImageError
+
+
+def _read(reader: images.Reader, path: str, size: tuple[int, int]) -> _Read:
+    data = images.content(reader, path)
+    if isinstance(data, ImageError):
+        return data
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if suits(data) else images.pixels_of(data, size)
+
+
+def _decoded(found: Sequence[_Read], size: tuple[int, int], device: torch.device) -> list[_Read]:
+    """`found`, its JPEGs decoded: uint8 (3, height, width) on `device`, or by the processor where that cannot."""
+    decoded = list(found)
+    jpegs = {number: data for number, data in enumerate(found) if isinstance(data, Tensor)}
     if jpegs:
-        buffers = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in jpegs.values()]
-        # It writes in its own time into memory that what was asked for before may still read.
-        torch.cuda.synchronize(device)
         try:
-            decoded = decode_jpeg(buffers, ImageReadMode.RGB, device)
+            pixels: Sequence[_Read] = decode_jpeg(list(jpegs.values()), ImageReadMode.RGB, device)
         except RuntimeError:  # of one of them, but nobody tells of which
-            other |= {number: images.pixels_of(data, size) for number, data in jpegs.items()}
-        else:
-            made = dict(zip(jpegs, _scaled(decoded, size), strict=True))
-    pixels = {number: image for number, image in other.items() if not isinstance(image, ImageError)}
-    if pixels:
-        uploaded = upload(np.stack(list(pixels.values())), device).permute(0, 3, 1, 2).to(torch.float32)
-        made |= dict(zip(pixels, uploaded, strict=True))
-    return [made[number] if number in made else other[number] for number in range(len(found))]  # type: ignore[misc]
+            pixels = [images.pixels_of(data.numpy().tobytes(), size) for data in jpegs.values()]
+        for number, image in zip(jpegs, pixels, strict=True):
+            decoded[number] = image
+    return decoded
 
 
-def _scaled(decoded: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
-    """Images, uint8 (3, height, width) of any sides, stretched to `size` as images.decode does, float."""
-    alike: dict[torch.Size, list[int]] = defaultdict(list)
+def _batch(decoded: Sequence[Tensor | np.ndarray], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Images, uint8, (3, height, width) of any sides on `device` or (*size, 3) in memory, as float (n, 3, *size) on
+    `device`, stretched as images.decode does."""
+    alike: dict[Any, list[int]] = defaultdict(list)
     for number, image in enumerate(decoded):
-        alike[image.shape].append(number)
-    scaled: dict[int, Tensor] = {}
-    for numbers in alike.values():
-        some = torch.stack([decoded[number] for number in numbers]).to(torch.float32)
-        if some.shape[2:] != size:
-            some = F.interpolate(some, size, mode="bilinear", antialias=True).round_()
-        scaled |= dict(zip(numbers, some, strict=True))
-    return [scaled[number] for number in range(len(decoded))]
+        alike[type(image), image.shape].append(number)
+    parts = [_scaled([decoded[number] for number in numbers], size, device) for numbers in alike.values()]
+    pixels = parts[0]
+    if len(parts) > 1:
+        order = np.argsort(np.concatenate(list(alike.values())))
+        pixels = torch.cat(parts)[upload(order, device)]
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _scaled(alike: Sequence[Any], size: tuple[int, int], device: torch.device) -> Tensor:
+    """The same of images of one kind and one shape."""
+    if isinstance(alike[0], np.ndarray):
+        return to_pixels(np.stack(alike), device)
+    pixels = torch.stack(list(alike)).to(torch.float32)
+    if pixels.shape[2:] == size:
+        return pixels
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True).round_()

@@ -9,9 +9,10 @@ layer, and for those that decode. A GPU also decodes JPEGs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Pixels of the images that a CPU computes at a time: the layers of more do not stay in its caches.
 TOGETHER = 8 * 224**2
+
+T = TypeVar("T")
 
 #: Images whose scores decide whether bfloat16 is near enough.
 PROBES = 16
@@ -146,11 +149,22 @@ class _Gpu(_Torch):
     def scores(self, images: np.ndarray) -> np.ndarray:
         from facetools import model
 
-        return self.scores_of(model.to_pixels(images, self._device))
+        ((_, scores),) = self.scores_of([(None, model.to_pixels(images, self._device))])
+        return scores
 
-    def scores_of(self, pixels: torch.Tensor) -> np.ndarray:
-        """The scores of `pixels`, float (n, 3, height, width), 0 to 255, which are on the GPU."""
-        return self._replayed(pixels).cpu().numpy()
+    def scores_of(self, batches: Iterable[tuple[T, torch.Tensor]]) -> Iterator[tuple[T, np.ndarray]]:
+        """What comes with batches of pixels, float (n, 3, height, width), 0 to 255, on the GPU, and their scores. A
+        batch is asked for, and computed, while the scores of the one before are waited for."""
+        from facetools import gpu
+
+        begun: deque[tuple[T, Callable[[], np.ndarray]]] = deque()
+        for about, pixels in batches:
+            begun.append((about, gpu.download(self._replayed(pixels))))
+            if len(begun) > 1:
+                about, wait = begun.popleft()
+                yield about, wait()
+        for about, wait in begun:
+            yield about, wait()
 
     def scored(
         self, paths: Sequence[str], rows: int, *, jobs: int, failed: Callable[[str, str], None]
@@ -159,8 +173,7 @@ class _Gpu(_Torch):
         from facetools import nvjpeg
 
         size, device = self.config.image_size, self._device
-        for names, pixels in nvjpeg.batches(paths, size, rows, device=device, jobs=jobs, failed=failed):
-            yield names, self.scores_of(pixels)
+        return self.scores_of(nvjpeg.batches(paths, size, rows, device=device, jobs=jobs, failed=failed))
 
 
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -248,6 +248,36 @@ def test_members_that_cannot_be_read(tmp_path: Path) -> None:
     assert reason(str(tmp_path)) == "Is a directory"
 
 
+@pytest.mark.parametrize("before", [b"", b"a program that unpacks itself"], ids=["", "after a program"])
+@pytest.mark.parametrize("extra", [0, 300, 60_000])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+def test_members_of_any_kind(method: int, extra: int, before: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "f.zip"
+    path.write_bytes(before)
+    contents = {f"{number}.png": random.Random(number).randbytes(5000) + bytes(5000) for number in range(4)}
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, data in contents.items():
+            member = zipfile.ZipInfo(name)
+            member.extra = (b"\xfe\xca" + (extra - 4).to_bytes(2, "little")).ljust(extra, b"\0") if extra else b""
+            archive.writestr(member, data, method)
+    with images.Reader() as reader:
+        assert {name: reader.read(f"{path}/{name}") for name in contents} == contents
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 4000, 2**30])
+@pytest.mark.parametrize("where", [20, 24], ids=["compressed", "whole"])
+def test_a_member_of_another_size_than_it_says(claimed: int, where: int, tmp_path: Path) -> None:
+    """As the directory says it; one that unpacks to more than that is not unpacked further."""
+    path = make_zip(tmp_path / "f.zip", {"1.png": bytes(10**6)}, compression=zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\x01\x02") + where
+    data[start : start + 4] = claimed.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert reason(f"{path}/1.png")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_garbled_compressed_member(method: int, tmp_path: Path) -> None:
     path = make_zip(tmp_path / "f.zip", {"1.png": random.Random(0).randbytes(4000)}, compression=method)
