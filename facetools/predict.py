@@ -1,7 +1,8 @@
 """Scores of images from a checkpoint, by what computes them fastest here.
 
-That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs it is ONNX Runtime, if the backbone is
-MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face would wait.
+That is torch on GPUs and on CPUs that multiply in bfloat16. On other CPUs, and for FEW images, it is ONNX Runtime, if
+the backbone is MobileNetV2: benchmarks/throughput.py has the ratio. torch is then not even imported, for which one face
+would wait.
 Threads of a CPU take each its own batch, from bytes to scores: to share one they would wait for each other at every
 layer, and for those that decode. A GPU also decodes JPEGs.
 """
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Pixels of the images that a CPU computes at a time: the layers of more do not stay in its caches.
 TOGETHER = 8 * 224**2
+
+#: Images that the CPU has scored before torch is imported.
+FEW = 64
 
 T = TypeVar("T")
 
@@ -48,15 +52,18 @@ class Predictor(Protocol):
         """Decides by `images` how roughly all are computed; until then in float32."""
 
 
-def predictor(path: Path, device: str = "auto", *, number: int = 0, bfloat16: bool | None = None) -> Predictor:
-    """The network of the checkpoint in a file, on the `device` of model.choose_device; `number` is that of the process
-    on its machine.
+def predictor(
+    path: Path, device: str = "auto", *, images: int | None = None, number: int = 0, bfloat16: bool | None = None
+) -> Predictor:
+    """The network of the checkpoint in a file, on the `device` of model.choose_device, for so many `images` if that is
+    known; `number` is that of the process on its machine.
 
-    `bfloat16` None takes it where the hardware has it and `settle` finds that it moves scores by less than 0.02. A
-    CheckpointError if the file holds no such network, a ValueError if there is no such device.
+    `bfloat16` None takes it where the hardware has it and `settle` finds that it moves scores by less than 0.02, for
+    more than FEW images. A CheckpointError if the file holds no such network, a ValueError if there is no such device.
     """
-    on_cpu = device == "cpu" or (device == "auto" and not hardware.gpus())
-    if on_cpu and not (hardware.cpu_has_bfloat16() if bfloat16 is None else bfloat16):
+    few = images is not None and images <= FEW
+    on_cpu = device == "cpu" or (device == "auto" and (few or not hardware.gpus()))
+    if on_cpu and not (hardware.cpu_has_bfloat16() and not few if bfloat16 is None else bfloat16):
         found = checkpoint.read(path)
         if found.config.backbone == "mobilenet_v2":
             return _Onnx(found)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from facetools import gpu, images, table
+from facetools.clustering.rows import Values
 from facetools.examples import Examples
 from facetools.model import AttributeNet
 from facetools.optimization import Average
@@ -99,6 +100,17 @@ def test_pixels_that_are_decoded_there_are_nobody_elses(tmp_path: Path, small: P
     for scores in found:
         np.testing.assert_allclose(scores, found[0], atol=1e-4)
     np.testing.assert_allclose(found[0], expected, atol=0.05)
+
+
+def test_faiss_finds_there_what_it_finds_on_the_cpu() -> None:
+    faiss = pytest.importorskip("faiss")
+    if not faiss.get_num_gpus():
+        pytest.skip("this FAISS knows no GPU")
+    rng = np.random.default_rng(0)
+    rows, centroids = rng.random((10_000, 37), np.float32), rng.random((50, 37), np.float32)
+    found, expected = (Values(rows, np.ones(10_000, np.int64), 2, number).nearest(centroids) for number in (0, None))
+    assert (found[0] == expected[0]).mean() > 0.999
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
 
 
 def losses(run: Path) -> list[float]:

@@ -126,6 +126,10 @@ def test_what_computes_is_chosen_by_what_there_is(
     monkeypatch.setattr(hardware, "cpu_has_bfloat16", lambda: True)
     assert isinstance(predictor(small, "cpu"), predict._Cpu)
     assert isinstance(predictor(small, "cpu", bfloat16=False), predict._Onnx)
+    assert isinstance(predictor(small, "cpu", images=predict.FEW + 1), predict._Cpu)
+    monkeypatch.setattr(hardware, "gpus", lambda: 1)
+    for device in ("auto", "cpu"):
+        assert isinstance(predictor(small, device, images=predict.FEW), predict._Onnx)
     for device in ("gpu", "cuda:7"):
         with pytest.raises(ValueError, match="no device"):
             predictor(small, device)

@@ -54,12 +54,11 @@ class KMeans:
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._size = len(points.counts)
         self._parameters = parameters
-        gpu = gpu_of(parameters.device)
         self._rows: Rows
-        if points.packed is not None and gpu is None and parameters.engine == "auto":
+        if points.packed is not None and parameters.device in ("auto", "cpu") and parameters.engine == "auto":
             self._rows = Bits(points.packed, points.counts, points.weights, parameters.jobs)
         else:
-            self._rows = Values(points.scaled, points.counts, parameters.jobs, gpu)
+            self._rows = Values(points.scaled, points.counts, parameters.jobs, gpu_of(parameters.device))
 
     def labels(self, k: int | None) -> np.ndarray:
         assert k is not None

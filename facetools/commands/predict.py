@@ -97,9 +97,10 @@ def fa_predict(
         if model is None:
             job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
         chosen = STARTER if model is None else Path(model)
-        network = predictor(chosen, job.device, number=here.local_rank)
-        config = network.config
+        chosen.stat()  # rather than to fail after a long list of images
         paths = image_paths(sources, null=null, partition=partition)
+        network = predictor(chosen, job.device, images=len(paths), number=here.local_rank)
+        config = network.config
         truth = Truth.read(labels, config.attributes) if labels else None
         if truth is not None:
             paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
