@@ -32,29 +32,47 @@ READERS = 2
 #: Markers of segments that say nothing of how pixels are to be understood: tables, applications' own, comments.
 _TABLES, _COMMENTS = (0xC4, 0xDB, 0xDD), (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)
 _BASELINE, _EXIF, _SCAN = 0xC0, 0xE1, 0xDA
+_START, _END = b"\xff\xd8", b"\xff\xd9"
 
 
-def suits(data: bytes) -> bool:
-    """Whether `data` is a JPEG as most are: whole, baseline, of 8 bits and three components in YCbCr, upright, of at
-    most MAX_PIXELS."""
-    if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
-        return False
-    at, frame = 2, False
+class Suits:
+    """Whether bytes are a JPEG as most are: whole, baseline, of 8 bits and three components in YCbCr, upright, of at
+    most MAX_PIXELS. A head is looked at once: files of one making have the same."""
+
+    def __init__(self) -> None:
+        self._head = _START
+
+    def __call__(self, data: bytes) -> bool:
+        if not data.endswith(_END):
+            return False
+        if self._head == _START or not data.startswith(self._head):
+            end = _head(data)
+            if not end:
+                return False
+            self._head = data[:end]
+        return True
+
+
+def _head(data: bytes) -> int:
+    """The bytes of such a JPEG up to its pixels; 0 of what is none."""
+    at, frame = len(_START), False
+    if not data.startswith(_START):
+        return 0
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if marker == _SCAN:
-            return frame
+            return (at + 2) * frame
         if marker == _BASELINE:
             bits, components = data[at + 4], data[at + 9]
             height, width = (int.from_bytes(data[start : start + 2]) for start in (at + 5, at + 7))
             frame = bits == 8 and components == 3 and 0 < height * width <= MAX_PIXELS
         elif marker == _EXIF:
             if not _upright(data[at + 4 : at + 2 + length]):
-                return False
+                return 0
         elif marker not in (*_TABLES, *_COMMENTS):
-            return False
+            return 0
         at += 2 + length
-    return False
+    return 0
 
 
 def _upright(segment: bytes) -> bool:
@@ -81,13 +99,13 @@ def batches(
     """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
     GPU; the next is decoded while the caller uses one."""
 
-    stream = torch.cuda.Stream(device)
+    stream, suits = torch.cuda.Stream(device), Suits()
 
     def made() -> Iterator[tuple[list[str], list[_Read], Tensor | None, torch.cuda.Event]]:
         with images.Reader() as reader:
 
             def read(names: list[str]) -> tuple[list[str], list[_Read]]:
-                return names, [_read(reader, path, size) for path in names]
+                return names, [_read(reader, path, size, suits) for path in names]
 
             with closing(images.in_order(paths, rows, read, min(jobs, READERS))) as batches:
                 for names, found in batches:
@@ -115,7 +133,7 @@ def batches(
 _Read = Tensor | np.ndarray | ImageError
 
 
-def _read(reader: images.Reader, path: str, size: tuple[int, int]) -> _Read:
+def _read(reader: images.Reader, path: str, size: tuple[int, int], suits: Suits) -> _Read:
     data = images.content(reader, path)
     if isinstance(data, ImageError):
         return data

@@ -43,7 +43,7 @@ PLAIN = jpeg(picture())
     ids=["plain", "all of the colours", "a pixel", "a comment", "upright"],
 )
 def test_a_gpu_may_decode_most(data: bytes) -> None:
-    assert nvjpeg.suits(data)
+    assert nvjpeg.Suits()(data)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,20 @@ def test_a_gpu_may_decode_most(data: bytes) -> None:
     ],
 )
 def test_the_processor_decodes_what_is_unusual(data: bytes) -> None:
-    assert not nvjpeg.suits(data)
+    assert not nvjpeg.Suits()(data)
 
 
 def test_no_cut_is_taken_for_whole() -> None:
-    assert not any(nvjpeg.suits(PLAIN[:end]) for end in range(len(PLAIN)))
+    suits = nvjpeg.Suits()
+    assert suits(PLAIN)
+    assert not any(suits(PLAIN[:end]) for end in range(len(PLAIN)))
+
+
+def test_what_begins_alike_is_judged_alike() -> None:
+    suits = nvjpeg.Suits()
+    others = [jpeg(picture(seed=1)), jpeg(picture(90, 70)), turned(6)]
+    assert [suits(data) for data in (PLAIN, *others, PLAIN, turned(6))] == [True, True, True, False, True, False]
+    assert suits(PLAIN[:2] + b"\xff\xfe\x00\x04ok" + PLAIN[2:])
 
 
 @gpu
@@ -108,7 +117,7 @@ def test_batches_are_those_of_the_processor(tmp_path: Path) -> None:
 def test_one_that_cannot_be_decoded_leaves_the_others(tmp_path: Path) -> None:
     scan = PLAIN.index(b"\xff\xda")
     garbled = PLAIN[: scan + 2] + b"\0\0" + PLAIN[scan + 4 :]
-    assert nvjpeg.suits(garbled)
+    assert nvjpeg.Suits()(garbled)
     for name, data in {"a.jpg": PLAIN, "b.jpg": garbled, "c.jpg": PLAIN}.items():
         (tmp_path / name).write_bytes(data)
     paths = [str(path) for path in sorted(tmp_path.iterdir())]

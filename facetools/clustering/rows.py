@@ -1,8 +1,8 @@
 """Rows as K-Means sees them: seeding, the nearest of some centroids, and means; counts weigh as repeated rows.
 
-Of bits, the compiled core finds the nearest centroids in double and takes the means from integer sums, in less time than
-a GPU takes to be told of them. Of other values, and on a GPU that is asked for, FAISS finds the nearest centroids; the
-means are double sums.
+Of bits, the compiled core finds the nearest centroids in double and takes the means from integer sums, in less time
+than it takes to tell a GPU of them. Of other values, and on a GPU that is asked for, FAISS finds the nearest centroids;
+the means are double sums.
 """
 
 from __future__ import annotations
