@@ -98,28 +98,7 @@ def batches(
 ) -> Iterator[tuple[list[str], Tensor]]:
     """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
     GPU; the next is decoded while the caller uses one."""
-
-    stream, suits = torch.cuda.Stream(device), Suits()
-
-    def made() -> Iterator[tuple[list[str], list[_Read], Tensor | None, torch.cuda.Event]]:
-        with images.Reader() as reader:
-
-            def read(names: list[str]) -> tuple[list[str], list[_Read]]:
-                return names, [_read(reader, path, size, suits) for path in names]
-
-            with closing(images.in_order(paths, rows, read, min(jobs, READERS))) as batches:
-                for names, found in batches:
-                    with torch.cuda.stream(stream):
-                        # nvJPEG writes at once, on its own stream, into memory that what was asked for before may
-                        # still read.
-                        stream.synchronize()
-                        decoded = _decoded(found, size, device)
-                        there = [image for image in decoded if not isinstance(image, ImageError)]
-                        pixels = _batch(there, size, device) if there else None
-                        ready = stream.record_event()
-                    yield names, decoded, pixels, ready
-
-    for names, decoded, pixels, ready in ahead(made()):
+    for names, decoded, pixels, ready in ahead(_made(paths, size, rows, device, min(jobs, READERS))):
         there = images.kept(names, decoded, failed)
         if pixels is not None:
             here = torch.cuda.current_stream(device)
@@ -128,25 +107,47 @@ def batches(
             yield there, pixels
 
 
-#: The bytes of a JPEG for the GPU, uint8 (n,), decoded pixels, uint8 (height, width, 3), or the reason why there are
-#: none.
-_Read = Tensor | np.ndarray | ImageError
+#: The bytes of a JPEG for the GPU, uint8 (n,), decoded pixels, uint8, or the reason why there are none.
+_Image = Tensor | np.ndarray | ImageError
 
 
-def _read(reader: images.Reader, path: str, size: tuple[int, int], suits: Suits) -> _Read:
+def _made(
+    paths: Iterable[str], size: tuple[int, int], rows: int, device: torch.device, readers: int
+) -> Iterator[tuple[list[str], list[_Image], Tensor | None, torch.cuda.Event]]:
+    """Batches of paths and of what could be made of each, the pixels of those that could be had, if there are any, and
+    when those will be there."""
+    stream, suits = torch.cuda.Stream(device), Suits()
+    with images.Reader() as reader:
+
+        def read(names: list[str]) -> tuple[list[str], list[_Image]]:
+            return names, [_read(reader, path, size, suits) for path in names]
+
+        with closing(images.in_order(paths, rows, read, readers)) as batches:
+            for names, found in batches:
+                with torch.cuda.stream(stream):
+                    # nvJPEG writes at once, on its own stream, into memory that this one may still read.
+                    stream.synchronize()
+                    decoded = _decoded(found, size, device)
+                    there = [image for image in decoded if not isinstance(image, ImageError)]
+                    pixels = _batch(there, size, device) if there else None
+                    ready = stream.record_event()
+                yield names, decoded, pixels, ready
+
+
+def _read(reader: images.Reader, path: str, size: tuple[int, int], suits: Suits) -> _Image:
     data = images.content(reader, path)
     if isinstance(data, ImageError):
         return data
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if suits(data) else images.pixels_of(data, size)
 
 
-def _decoded(found: Sequence[_Read], size: tuple[int, int], device: torch.device) -> list[_Read]:
+def _decoded(found: Sequence[_Image], size: tuple[int, int], device: torch.device) -> list[_Image]:
     """`found`, its JPEGs decoded: uint8 (3, height, width) on `device`, or by the processor where that cannot."""
     decoded = list(found)
     jpegs = {number: data for number, data in enumerate(found) if isinstance(data, Tensor)}
     if jpegs:
         try:
-            pixels: Sequence[_Read] = decode_jpeg(list(jpegs.values()), ImageReadMode.RGB, device)
+            pixels: Sequence[_Image] = decode_jpeg(list(jpegs.values()), ImageReadMode.RGB, device)
         except RuntimeError:  # of one of them, but nobody tells of which
             pixels = [images.pixels_of(data.numpy().tobytes(), size) for data in jpegs.values()]
         for number, image in zip(jpegs, pixels, strict=True):

@@ -29,10 +29,10 @@ TOGETHER = 8 * 224**2
 #: Images that the CPU has scored before torch is imported.
 FEW = 64
 
-T = TypeVar("T")
-
 #: Images whose scores decide whether bfloat16 is near enough.
 PROBES = 16
+
+T = TypeVar("T")
 
 
 class Predictor(Protocol):
