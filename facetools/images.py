@@ -172,12 +172,7 @@ class _Zip:
     """A zip archive; threads read at the same time what is stored or deflated, as usual, and the rest by turns."""
 
     def __init__(self, path: str) -> None:
-        self._stream = Path(path).open("rb")  # noqa: SIM115
-        try:
-            self._file = zipfile.ZipFile(self._stream)
-        except BaseException:
-            self._stream.close()
-            raise
+        self._file = zipfile.ZipFile(path)
 
     def names(self) -> list[str]:
         return [member.filename for member in self._file.infolist() if not member.is_dir()]
@@ -191,7 +186,8 @@ class _Zip:
         more."""
         if member.flag_bits & _NOT_AS_IT_IS or member.compress_size > _MUCH:
             return None
-        there = os.pread(self._stream.fileno(), _BEFORE + member.compress_size, member.header_offset)
+        assert self._file.fp is not None
+        there = os.pread(self._file.fp.fileno(), _BEFORE + member.compress_size, member.header_offset)
         if len(there) < _LOCAL.size:
             return None
         mark, name, extra = _LOCAL.unpack_from(there)
@@ -209,7 +205,6 @@ class _Zip:
 
     def close(self) -> None:
         self._file.close()
-        self._stream.close()
 
 
 class _Tar:

@@ -207,7 +207,7 @@ class _Judge:
                 f"{mean['balanced_accuracy']:.2%}, F1 {mean['f1']:.2%}, average precision "
                 f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}"
             )
-        job.done(f"{self.rows:,} faces")
+        job.done(f"{self.rows:,} {'face' if self.rows == 1 else 'faces'}")
 
 
 main = fa_predict
