@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from facetools.architecture import FIRST, LAST, PIXEL_MEAN, PIXEL_STD, blocks
-from facetools.checkpoint import Checkpoint, misfit
+from facetools.checkpoint import Checkpoint, CheckpointError, misfit
 
 #: Of ONNX: late enough for all that is used here, early enough for most of what computes it.
 _OPSET, _FORMAT = 17, 8
@@ -25,6 +25,8 @@ def graph(checkpoint: Checkpoint) -> ModelProto:
     """From `pixels`, uint8 (n, height, width, 3), to `scores`, float32 (n, attributes); a CheckpointError if the
     weights are not those of MobileNetV2 and the head."""
     config, builder = checkpoint.config, _Builder(checkpoint)
+    if config.backbone != "mobilenet_v2":
+        raise CheckpointError(f"{checkpoint.path}: of {config.backbone}, and mobilenet_v2 alone is written as a graph")
     pixels = builder.node("Transpose", builder.node("Cast", "pixels", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
     mean, std = (np.array(values).reshape(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
     images = builder.node("Mul", pixels, builder.constant(1 / std))

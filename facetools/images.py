@@ -244,7 +244,8 @@ def _open_archive(path: str) -> _Zip | _Tar:
     try:
         return _Zip(path) if path.lower().endswith(".zip") else _Tar(path)
     except _BROKEN_ARCHIVE as error:
-        raise SourceError(f"{path}: not a readable archive: {error}") from None
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else "it ends too early"
+        raise SourceError(f"{path}: not a readable archive: {reason}") from None
 
 
 class Reader:
@@ -271,8 +272,12 @@ class Reader:
             raise ImageError("no such member in the archive") from None
         except OSError as error:
             raise ImageError(error.strerror or str(error)) from None
-        except (SourceError, *_BROKEN_ARCHIVE, RuntimeError) as error:
+        except EOFError:
+            raise ImageError("the archive ends within it") from None
+        except (SourceError, *_BROKEN_ARCHIVE, NotImplementedError) as error:
             raise ImageError(str(error)) from None
+        except RuntimeError:
+            raise ImageError("it is encrypted") from None
         if not data:
             raise ImageError("the file is empty")
         return data

@@ -236,8 +236,8 @@ def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise checkpoint.unreadable(path, error) from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):  # which tell of much else
+        raise CheckpointError(f"{path}: not a readable checkpoint: torch finds none, nor weights") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint: it holds no dictionary")
     return content

@@ -47,7 +47,7 @@ class Parts:
             before = json.loads(file.read_bytes())
             other = [name for name in plan if name != "part" and before.get(name) != plan[name]]
             if other:
-                raise PartsError(f"{folder} holds parts of another table: its {other[0]} differs; remove it")
+                raise PartsError(f"{folder} holds parts of another table: with other {other[0]}; remove it")
             size = before["part"]
         else:
             files.make_folder(folder)

@@ -293,6 +293,21 @@ def test_bad_tables_get_one_clear_sentence(text: bytes, told: bytes, run: Run) -
     assert done.stdout == b""
 
 
+@pytest.mark.parametrize("option", ["--comparison", "--history", "--eigenfaces"])
+def test_a_report_takes_no_records_of_others(option: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text('{"k": 2, "epoch": 1, "cluster": 0}\n')
+    done = run("report", option, tmp_path / "records.jsonl", input=b'{"path": "a"}\n', check=1)
+    assert b"line 1 has no '" in done.stderr and b"it is no record of fa-" in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).integers(0, 2, (20, 5), np.uint8))
+    for name, begins in (("x.jsonl", b"{"), ("x.npy", b"\x93NUMPY"), ("x", b"\x93NUMPY")):
+        run("cluster", tmp_path / "in.npy", "-k", "2", "-o", tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -309,6 +324,9 @@ def test_bad_tables_get_one_clear_sentence(text: bytes, told: bytes, run: Run) -
         (("train", "x", "-o", "y", "--averaging", "0"), b"--distillation 0.7 needs a teacher"),
         (("train", "x", "-o", "y", "--distillation", "0", "--teacher", "z"), b"--teacher needs --distillation"),
         (("augment", "x", "-o", "y", "--zoom", "1.5"), b"zoom"),
+        (("augment", "x", "-o", "y", "--rotation", "nan"), b"--rotation: it is not a number"),
+        (("eigenface", "x", "-o", "y", "--size", "big"), b"is not a size in pixels"),
+        (("predict", "x", "--device", "gpu"), b"'gpu' is no device"),
         (("predict",), b"SOURCE"),
         (("predict", "x", "--model"), b"--model"),
         (("report", "--no-such-option"), b"--no-such-option"),
@@ -338,6 +356,15 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], told: bytes, run
             b"/none/x.jsonl: No such file or directory",
         ),
         (("cluster", "{labels}", "-k", "2", "-o", "/none/x.jsonl"), b"/none/x.jsonl: No such file or directory"),
+        (
+            ("cluster", "{labels}", "-k", "2", "-o", "x.jsonl", "--summary", "/none/x.json"),
+            b"/none/x.json: No such file or directory",
+        ),
+        (
+            ("augment", "{folder}", "-o", "x.zip", "--sheet", "/none/x.png"),
+            b"/none/x.png: No such file or directory",
+        ),
+        (("report", "{labels}", "--comparison", "/dev/null", "-o", "x.html"), b"no records of fa-cluster --compare"),
     ],
 )
 def test_failures_are_exit_code_1(

@@ -118,7 +118,7 @@ def test_parts_that_are_there_are_kept(drawn: Drawn, run: Run, tmp_path: Path) -
     again = run("predict", *line, "-o", table, "--parts", check=1).stderr
     assert b"continue it with --resume, or remove it" in again
     other = run("predict", *line, "-o", table, "--resume", "--thresholds", "accuracy", check=1).stderr
-    assert b"holds parts of another table: its thresholds differs" in other
+    assert b"holds parts of another table: with other thresholds" in other
     run("predict", *line, "-o", table, "--resume", "--parts")
     assert [part.stat().st_mtime_ns for part in parts if part != parts[2]] == kept
     together(2, command("predict", *line, "-o", table, "--resume"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -67,7 +67,7 @@ def fa_augment(
     """
     import numpy as np
 
-    from facetools import augment, images, table
+    from facetools import augment, files, images, table
 
     try:
         reach = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
@@ -87,7 +87,11 @@ def fa_augment(
     names: dict[str, int] = {}
     rows: list[list[np.ndarray]] = []
     made = 0
-    with _images_to(output) as write, job.progress("images", len(paths)) as advance:
+    with (
+        files.replacing(sheet) if sheet else nullcontext() as overview,
+        _images_to(output) as write,
+        job.progress("images", len(paths)) as advance,
+    ):
         for path, result in images.mapped(paths, make, jobs=job.jobs):
             advance(1)
             if isinstance(result, images.ImageError):
@@ -102,8 +106,8 @@ def fa_augment(
             made += copies
         if not made:
             raise Failure(f"none of the {len(paths)} images could be read")
-    if sheet:
-        images.write(Path(sheet), images.contact_sheet(rows, SHEET_HEIGHT))
+        if overview is not None:
+            overview.write(images.encode(images.contact_sheet(rows, SHEET_HEIGHT), Path(sheet or "").suffix.lower()))
     job.done(f"{made:,} images")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -150,19 +151,21 @@ def fa_cluster(
 
     clustering = cluster(points, method, k, parameters, judge=summary is not None)
     started = time.perf_counter()
-    with table.writing(output, encoding_of(format, output, encoding)) as writer:
-        writer.write(_with_cluster(faces, clustering.labels))
-    if summary is not None:
-        seconds = {
-            "read": round(read, 3),
-            **clustering.figures["seconds"],
-            "write": round(time.perf_counter() - started, 3),
-        }
-        content = clustering.figures | {"seconds": seconds, "made_by": made_by(job, [source])}
-        files.write(summary, json.dumps(content, indent=1).encode() + b"\n")
+    with files.replacing(summary) if summary is not None else nullcontext() as told:
+        with table.writing(output, encoding_of(format, output, encoding)) as writer:
+            writer.write(_with_cluster(faces, clustering.labels))
+        if told is not None:
+            seconds = {
+                "read": round(read, 3),
+                **clustering.figures["seconds"],
+                "write": round(time.perf_counter() - started, 3),
+            }
+            content = clustering.figures | {"seconds": seconds, "made_by": made_by(job, [source])}
+            told.write(json.dumps(content, indent=1).encode() + b"\n")
     figures = clustering.figures
     noise = f", {figures['noise']:,} noise" if figures["noise"] else ""
-    job.done(f"{points.faces:,} faces in {figures['clusters']:,} clusters{noise}")
+    clusters = f"{figures['clusters']:,} {'cluster' if figures['clusters'] == 1 else 'clusters'}"
+    job.done(f"{points.faces:,} faces in {clusters}{noise}")
 
 
 def _foretold(what: str, seconds: float, needed: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -40,7 +42,7 @@ Null = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end wit
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for stdout.")]
 Format = Annotated[
     Literal["jsonl", "npy"] | None,
-    typer.Option("--format", help="The encoding of the table; by default npy for FILE.npy, else jsonl."),
+    typer.Option("--format", help="The encoding; by default as FILE is called, or else as TABLE has it, or jsonl."),
 ]
 AttributesOption = Annotated[
     str | None,
@@ -293,6 +295,7 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
         shared = {option: values.pop(option) for option in _SHARED}
         shared["jobs"] = shared["jobs"] or _usable_cpus()
         values.pop("version")
+        _check(shared["device"], values)
         job = Job(name, **shared)
         if name != "fa-train":
             # The members of a pipeline compute side by side: threads that wait must not hold the processors. Alone this
@@ -351,6 +354,15 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
 
     main.app = app  # type: ignore[attr-defined]
     return main
+
+
+def _check(device: str, values: dict[str, Any]) -> None:
+    """What options of any command cannot be."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise typer.BadParameter(f"'{device}' is no device; give auto, cpu, cuda or cuda:N", param_hint="--device")
+    for option, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise typer.BadParameter("it is not a number", param_hint=f"--{option.replace('_', '-')}")
 
 
 def _told(error: Exception) -> str:
@@ -477,5 +489,6 @@ def image_paths(sources: list[str], *, null: bool = False, partition: str | None
 
 
 def encoding_of(chosen: str | None, output: str, otherwise: str = "jsonl") -> Any:
-    """The encoding to write: the one chosen, else npy for a file called so, else `otherwise`."""
-    return chosen or ("npy" if output.endswith(".npy") else otherwise)
+    """The encoding to write: the one chosen, else the one that the file is called by, else `otherwise`."""
+    called = Path(output).suffix.removeprefix(".")
+    return chosen or (called if called in ("jsonl", "npy") else otherwise)

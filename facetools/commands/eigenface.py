@@ -47,6 +47,10 @@ def fa_eigenface(
     from facetools.model import choose_device, use_threads
     from facetools.recipes import image_size
 
+    try:
+        shape = image_size(size) if size else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--size") from None
     faces, _ = table.read(source)
     if faces.cluster is None or faces.paths is None:
         missing = "cluster" if faces.cluster is None else "path"
@@ -57,7 +61,7 @@ def fa_eigenface(
         raise Failure("the table has no face in any cluster")
     use_threads(job.jobs)
     device = choose_device(job.device)
-    shape = image_size(size) if size else _first_shape(paths)
+    shape = shape or _first_shape(paths)
     folder = files.make_folder(output)
     done: list[Eigenface] = []
     with Spool(np.bincount(clusters), (*shape, 3 if color else 1)) as spool:
@@ -84,11 +88,14 @@ def _first_shape(paths: list[str]) -> tuple[int, int]:
     """The shape of the first image that can be read, made smaller where its longer side is over 96 pixels."""
     from facetools import images
 
-    for _, pixels in images.decoded(paths, None, jobs=1):
-        if not isinstance(pixels, images.ImageError):
+    reasons = []
+    for path, pixels in images.decoded(paths, None, jobs=1):
+        if isinstance(pixels, images.ImageError):
+            reasons.append(f"{path}: {pixels}")
+        else:
             scale = min(1.0, 96 / max(pixels.shape))
             return max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
-    raise Failure(f"none of the {len(paths)} images could be read")
+    raise Failure(f"none of the {len(paths)} images could be read; the first is {reasons[0]}")
 
 
 def _written(found: Eigenface, folder: Path) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _thresholds(kept: dict[str, Any], aim: str, model: Path) -> np.ndarray:
     import numpy as np
 
     if aim not in kept.get("thresholds", {}):
-        raise Failure(f"{model} has no thresholds for {aim}; train it anew, with images to validate on")
+        raise Failure(f"{model} has no thresholds for {aim}; best.pt of a run with images to validate on has them")
     return np.array(kept["thresholds"][aim])
 
 

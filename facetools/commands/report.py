@@ -72,10 +72,8 @@ def fa_report(
         listed,
         eigenfaces=_eigenfaces(job, eigenfaces) if eigenfaces else None,
         thumbnails=_thumbnails(job) if format == "html" or figures else None,
-        comparison=_records(comparison) if comparison else None,
-        history=_records(str(Path(history) / "history.jsonl" if Path(history).is_dir() else history))
-        if history
-        else None,
+        comparison=_records(comparison, "fa-cluster --compare", "method", "clusters") if comparison else None,
+        history=_records(_history_of(history), "fa-train", "epoch", "loss") if history else None,
         provenance={
             "facetools": origin["version"],
             "command": origin["command"],
@@ -103,8 +101,12 @@ def _described(entry: dict[str, Any]) -> str:
     return f"{entry['path']} ({entry['bytes']:,} bytes, {entry['modified']})" if "bytes" in entry else entry["path"]
 
 
-def _records(path: str) -> list[dict[str, Any]]:
-    """The records in a JSONL file of another command."""
+def _history_of(run: str) -> str:
+    return str(Path(run) / "history.jsonl") if Path(run).is_dir() else run
+
+
+def _records(path: str, command: str, *names: str) -> list[dict[str, Any]]:
+    """The records in a JSONL file of another command, which have all `names`."""
     import msgspec
 
     records = []
@@ -113,6 +115,11 @@ def _records(path: str) -> list[dict[str, Any]]:
             records.append(msgspec.json.decode(line, type=dict))
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Failure(f"{path}: line {number} is not a JSON object") from None
+        missing = next((name for name in names if name not in records[-1]), None)
+        if missing:
+            raise Failure(f"{path}: line {number} has no '{missing}'; it is no record of {command}")
+    if not records:
+        raise Failure(f"{path}: no records of {command}")
     return records
 
 
@@ -125,7 +132,8 @@ def _eigenfaces(job: Job, path: str) -> dict[int, Eigenface]:
         return (as_named if as_named.exists() else Path(path).parent / name).read_bytes()
 
     found: dict[int, Eigenface] = {}
-    for number, record in enumerate(_records(path), start=1):
+    names = ("cluster", "faces", "mean", "components", "explained_variance_ratio")
+    for record in _records(path, "fa-eigenface", *names):
         try:
             found[record["cluster"]] = Eigenface(
                 record["faces"],
@@ -133,8 +141,6 @@ def _eigenfaces(job: Job, path: str) -> dict[int, Eigenface]:
                 [picture(name) for name in record["components"]],
                 record["explained_variance_ratio"],
             )
-        except KeyError as error:
-            raise Failure(f"{path}: line {number} has no {error}; it is no record of fa-eigenface") from None
         except OSError as error:
             job.failed(str(error.filename), error.strerror or "cannot be read")
     return found
