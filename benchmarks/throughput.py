@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,9 @@ def rates(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
     return found
 
 
-def table(
-    results: dict[str, dict[str, list[float]]], cold_seconds: Sequence[float], torch_seconds: Sequence[float]
-) -> Iterator[str]:
+def table(content: dict[str, Any]) -> Iterator[str]:
+    """The lines that tell of a measurement."""
+    results: dict[str, dict[str, list[float]]] = content["images_per_second"]
     yield "| job | facetools, images/s | plain loop | times as fast (least to most) | share of the ready batch |"
     yield "|---|--:|--:|--:|--:|"
     for job, found in results.items():
@@ -115,8 +115,8 @@ def table(
             continue
         trained, augmented = (statistics.median(results[f"{job} {size}"]["facetools"]) for job in ("train", "augment"))
         yield f"\nAugmentation is {trained / augmented:.1%} of a training step at {size}."
-    if cold_seconds:
-        whole, least = statistics.median(cold_seconds), statistics.median(torch_seconds)
+    if content["cold_seconds"]:
+        whole, least = (statistics.median(content[f"{name}_seconds"]) for name in ("cold", "import_torch"))
         yield f"\n`fa-predict one.jpg`, cold: {whole:.1f} s; `import torch` alone takes {least:.1f} s."
 
 
@@ -148,10 +148,10 @@ def picture(results: dict[str, dict[str, list[float]]]) -> Figure:
 
 
 def show(name: str, content: dict[str, Any]) -> None:
-    """Prints the tables of a measurement and writes its picture."""
-    results = content["images_per_second"]
-    print(*table(results, content["cold_seconds"], content["import_torch_seconds"]), sep="\n")
-    files.write(RESULTS / f"{name}.svg", style.encode(picture(results), "svg", text_as_text=True))
+    """Prints the table of a measurement and writes its picture."""
+    print(*table(content), sep="\n")
+    drawn = picture(content["images_per_second"])
+    files.write(RESULTS / f"{name}.svg", style.encode(drawn, "svg", text_as_text=True))
 
 
 def measured(only: str, repeats: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,15 @@ def test_what_is_stored_is_what_the_text_shows() -> None:
     text = (BENCHMARKS / "README.md").read_text().splitlines()
     assert len(shown) > 15
     assert not [line for line in shown if line not in text]
+
+
+def test_so_it_is_with_throughput(core: ModuleType) -> None:
+    import throughput
+
+    text = (BENCHMARKS / "README.md").read_text().splitlines()
+    for path in (BENCHMARKS / "results").glob("throughput*.json"):
+        shown = [line.strip() for line in throughput.table(json.loads(path.read_text()))]
+        assert len(shown) > 10 and not [line for line in shown if line not in text]
 
 
 def test_the_table_has_ratios_of_runs_that_follow_one_another(core: ModuleType) -> None:
