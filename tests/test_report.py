@@ -189,6 +189,14 @@ def test_sections_of_the_table(columns: tuple[str, ...], sections: tuple[str, ..
     assert [name for name, heading in headings.items() if heading in as_text(made)] == list(sections)
 
 
+def test_embeddings_are_no_attributes() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    clusters = np.arange(20, dtype=np.int32) % 2
+    made = report.build(Table(scores=Attributes(tuple("abcd"), rows), cluster=clusters))
+    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == ["clusters"]
+    assert made.attributes == [] and [cluster.faces for cluster in made.clusters] == [10, 10]
+
+
 @pytest.mark.parametrize(
     ("argument", "section", "figure"),
     [

@@ -108,8 +108,9 @@ def build(
 
 
 def _presence(table: Table, threshold: float) -> tuple[list[str], np.ndarray, str | None]:
-    """Attribute names, whether each face has each, bool (n, a), and the column that says so."""
-    if len(table) and table.scores is not None:
+    """Attribute names, whether each face has each, bool (n, a), and the column that says so; embeddings, which leave
+    the range of scores, say nothing of attributes."""
+    if len(table) and table.scores is not None and not ((table.scores.values < 0) | (table.scores.values > 1)).any():
         return list(table.scores.names), table.scores.values >= threshold, "scores"
     if len(table) and table.labels is not None:
         return list(table.labels.names), table.labels.values != 0, "labels"
