@@ -8,13 +8,8 @@ paths, a `Reader` turns a path into bytes, `decode` turns bytes into pixels, and
 from __future__ import annotations
 
 import io
-import lzma
 import os
-import struct
-import tarfile
 import threading
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,27 +21,13 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from facetools import _core, files
+from facetools import _core, archives, files
+from facetools.archives import Archive
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-
-_BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
-
-#: The header of a zip's member: a mark and, after what the archive's directory tells too, the sizes of name and extra.
-_LOCAL = struct.Struct("<4s22xHH")
-
-#: Flags of a zip's member that is encrypted, patched or strongly encrypted.
-_NOT_AS_IT_IS = 0b1100001
-
-#: Bytes that a zip has before the content of a member, for the most part: a header with a name and more.
-_BEFORE = 512
-
-#: Bytes of a member that nobody takes at its word.
-_MUCH = 2**26
 
 #: The largest image that is decoded, in pixels (0.8 GB as RGB); a JPEG is measured after its reduction while decoding.
 MAX_PIXELS = 2**28
@@ -93,7 +74,7 @@ def _images_in(source: str) -> Iterator[str]:
     if Path(source).is_dir():
         yield from _folder_images(source)
     elif _is_archive(source) and Path(source).is_file():
-        with closing(_open_archive(source)) as archive:
+        with closing(_opened(source)) as archive:
             names = archive.names()
         yield from (f"{source}/{name}" for name in names if is_image_name(name))
     elif Path(source).exists() or _archive_of(source):
@@ -150,7 +131,7 @@ def _texts(paths: list[bytes]) -> Iterator[str]:
 
 
 def _is_archive(path: str) -> bool:
-    return path.lower().endswith(ARCHIVE_SUFFIXES)
+    return path.lower().endswith(archives.SUFFIXES)
 
 
 def _archive_of(path: str) -> str | None:
@@ -168,82 +149,10 @@ def file_of(path: str) -> str:
     return _archive_of(path) or path
 
 
-class _Zip:
-    """A zip archive; threads read at the same time what is stored or deflated, as usual, and the rest by turns."""
-
-    def __init__(self, path: str) -> None:
-        self._file = zipfile.ZipFile(path)
-
-    def names(self) -> list[str]:
-        return [member.filename for member in self._file.infolist() if not member.is_dir()]
-
-    def read(self, name: str) -> bytes:
-        member = self._file.getinfo(name)
-        return self._usual(member) or self._file.read(member)
-
-    def _usual(self, member: zipfile.ZipInfo) -> bytes | None:
-        """The bytes of a whole member of the usual kinds, in half the time that zipfile takes; of others it knows
-        more."""
-        if member.flag_bits & _NOT_AS_IT_IS or member.compress_size > _MUCH:
-            return None
-        assert self._file.fp is not None
-        there = os.pread(self._file.fp.fileno(), _BEFORE + member.compress_size, member.header_offset)
-        if len(there) < _LOCAL.size:
-            return None
-        mark, name, extra = _LOCAL.unpack_from(there)
-        start = _LOCAL.size + name + extra
-        data = there[start : start + member.compress_size]
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            try:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(1, member.file_size))
-            except zlib.error:
-                return None
-        elif member.compress_type != zipfile.ZIP_STORED:
-            return None
-        whole = mark == b"PK\3\4" and len(data) == member.file_size and zlib.crc32(data) == member.CRC
-        return data if whole else None
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Tar:
-    """A tar archive; one thread reads at a time, and a compressed one is quick only from front to back."""
-
-    def __init__(self, path: str) -> None:
-        self._file = tarfile.open(path)  # noqa: SIM115
-        self._lock = threading.Lock()
-        try:
-            self._members = {member.name: member for member in self._file.getmembers() if member.isfile()}
-            self._check_end()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _check_end(self) -> None:
-        """Raises where the listing ended for another reason than the archive's end: a header that is cut or garbled."""
-        stream = self._file.fileobj
-        assert stream is not None
-        stream.seek(self._file.offset)
-        if any(stream.read(tarfile.BLOCKSIZE)):
-            raise tarfile.ReadError(f"a header is cut or garbled at byte {self._file.offset}")
-
-    def names(self) -> list[str]:
-        return list(self._members)
-
-    def read(self, name: str) -> bytes:
-        with self._lock:
-            stream = self._file.extractfile(self._members[name])
-            return stream.read() if stream else b""
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _open_archive(path: str) -> _Zip | _Tar:
+def _opened(path: str) -> Archive:
     try:
-        return _Zip(path) if path.lower().endswith(".zip") else _Tar(path)
-    except _BROKEN_ARCHIVE as error:
+        return archives.opened(path)
+    except archives.BROKEN as error:
         reason = str(error).splitlines()[0].rstrip(":") if str(error) else "it ends too early"
         raise SourceError(f"{path}: not a readable archive: {reason}") from None
 
@@ -252,7 +161,7 @@ class Reader:
     """Reads images by their paths and keeps the archives they are in open; threads may share one."""
 
     def __init__(self) -> None:
-        self._archives: dict[str, _Zip | _Tar] = {}
+        self._archives: dict[str, Archive] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Reader:
@@ -274,7 +183,7 @@ class Reader:
             raise ImageError(error.strerror or str(error)) from None
         except EOFError:
             raise ImageError("the archive ends within it") from None
-        except (SourceError, *_BROKEN_ARCHIVE, NotImplementedError) as error:
+        except (SourceError, *archives.BROKEN, NotImplementedError) as error:
             raise ImageError(str(error)) from None
         except RuntimeError:
             raise ImageError("it is encrypted") from None
@@ -282,7 +191,7 @@ class Reader:
             raise ImageError("the file is empty")
         return data
 
-    def _member(self, path: str) -> tuple[_Zip | _Tar | None, str]:
+    def _member(self, path: str) -> tuple[Archive | None, str]:
         for known, archive in self._archives.items():
             if path.startswith(f"{known}/"):
                 return archive, path[len(known) + 1 :]
@@ -292,7 +201,7 @@ class Reader:
         with self._lock:
             if found not in self._archives:
                 # A new dictionary, since other threads may be walking over this one.
-                self._archives = {**self._archives, found: _open_archive(found)}
+                self._archives = {**self._archives, found: _opened(found)}
         return self._archives[found], path[len(found) + 1 :]
 
 
