@@ -88,14 +88,14 @@ def _first_shape(paths: list[str]) -> tuple[int, int]:
     """The shape of the first image that can be read, made smaller where its longer side is over 96 pixels."""
     from facetools import images
 
-    reasons = []
+    first = ""
     for path, pixels in images.decoded(paths, None, jobs=1):
         if isinstance(pixels, images.ImageError):
-            reasons.append(f"{path}: {pixels}")
+            first = first or f"{path}: {pixels}"
         else:
             scale = min(1.0, 96 / max(pixels.shape))
             return max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
-    raise Failure(f"none of the {len(paths)} images could be read; the first is {reasons[0]}")
+    raise Failure(f"none of the {len(paths)} images could be read; the first is {first}")
 
 
 def _written(found: Eigenface, folder: Path) -> dict[str, Any]:
