@@ -83,6 +83,7 @@ def depthwise(
     filters: NDArray[np.float32],
     stride: int,
     out: NDArray[np.float32],
+    moments: NDArray[np.float32],
     threads: int,
 ) -> None: ...
 def depthwise_backward(
@@ -115,6 +116,7 @@ def expanded_depthwise(
     filters: NDArray[np.float32],
     stride: int,
     out: NDArray[np.float32],
+    moments: NDArray[np.float32],
     threads: int,
 ) -> None: ...
 def normalise_project(
@@ -142,6 +144,14 @@ def bottleneck_backward(
     by_projection: NDArray[np.float32],
     by_scale: NDArray[np.float32],
     by_filtered_scale: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def product(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    turned_a: bool,
+    turned_b: bool,
+    out: NDArray[np.float32],
     threads: int,
 ) -> None: ...
 def adadelta(

@@ -55,7 +55,8 @@ class _Relu6(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         rows, threads = rows_of(images), torch.get_num_threads()
-        moments, scale = scale_of(rows, weight, bias, eps)
+        moments = moments_of(rows)
+        scale = scale_by(moments, weight, bias, eps)
         out = torch.empty_like(rows)
         _core.normalise_relu6(rows.numpy(), scale.numpy(), out.numpy(), threads)
         ctx.save_for_backward(images, scale)
@@ -72,11 +73,16 @@ class _Relu6(torch.autograd.Function):
         return _images(by_rows, images), by_scale[0], by_scale[1], None
 
 
-def scale_of(rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The mean and the variance of `rows` (places, channels) and what the core normalises them by, by channel."""
+def moments_of(rows: Tensor) -> Tensor:
+    """The mean and the variance of each channel of `rows` (places, channels), a row each."""
     moments = torch.empty(2, rows.shape[1])
     _core.moments(rows.numpy(), moments.numpy(), torch.get_num_threads())
-    return moments, torch.stack((weight, bias, moments[0], torch.rsqrt(moments[1] + eps)))
+    return moments
+
+
+def scale_by(moments: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """What the core normalises values of such moments by, by channel."""
+    return torch.stack((weight, bias, moments[0], torch.rsqrt(moments[1] + eps)))
 
 
 def maps_of(images: Tensor) -> Tensor:

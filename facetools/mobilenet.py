@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from facetools import batch_norm
 from facetools.architecture import FIRST, LAST, blocks
 from facetools.bottleneck import bottleneck
+from facetools.products import pointwise
 
 
 class _Block(nn.Module):
@@ -49,7 +50,7 @@ class _Normalised(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         convolution, norm, _ = self
-        return batch_norm.relu6(convolution(images), norm)
+        return batch_norm.relu6(pointwise(images, convolution), norm)
 
 
 class _Features(nn.Sequential):

@@ -27,6 +27,7 @@ from facetools.architecture import PIXEL_MEAN, PIXEL_STD, ModelConfig
 from facetools.checkpoint import CheckpointError
 from facetools.gpu import upload
 from facetools.mobilenet import mobilenet_v2
+from facetools.products import Dense
 
 #: Pixels of a side at most of the images on which a network and its folded copy are compared.
 PROBE_SIDE = 96
@@ -42,7 +43,7 @@ class AttributeNet(nn.Module):
         if config.first_stride == 1:
             next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d)).stride = (1, 1)
         self.head = nn.Sequential(
-            nn.Linear(_feature_count(self.backbone, config), config.head),
+            Dense(_feature_count(self.backbone, config), config.head),
             nn.ReLU(inplace=True),
             nn.BatchNorm1d(config.head),
             nn.Dropout(config.dropout),

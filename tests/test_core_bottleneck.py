@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facetools import _core, batch_norm, bottleneck
+from facetools import _core, batch_norm, bottleneck, products
 from facetools.batch_norm import fits
 from facetools.mobilenet import mobilenet_v2
 
@@ -49,7 +49,9 @@ def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype, *, to_imag
         ((4, 24, 9, 6), 96, 24, 1),
         ((2, 16, 1, 3), 96, 7, 1),
         ((3, 5, 37, 27), 48, 40, 1),  # more places than are gone through together
-        ((9, 40, 3, 2), 96, 32, 1),
+        ((9, 40, 3, 2), 96, 32, 1),  # no way of the core's
+        ((9, 48, 3, 2), 96, 32, 1),
+        ((5, 64, 5, 4), 208, 24, 1),
         ((4, 3, 13, 9), 32, 16, 3),
         ((2, 3, 74, 21), 32, 16, 3),
         ((3, 2, 1, 2), 16, 8, 3),
@@ -78,13 +80,11 @@ def test_it_is_torchs_layers(
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("inputs", "kernel"), [(24, 1), (40, 1), (3, 3)])
+@pytest.mark.parametrize(("inputs", "kernel"), [(24, 1), (48, 1), (3, 3)])
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, inputs: int, kernel: int, stride: int) -> None:
     torch.manual_seed(0)
     start = layers_of(inputs, 48, 24, stride, kernel)
     images = torch.randn(19, inputs, 11, 8).contiguous(memory_format=torch.channels_last)
-    if kernel == 1:
-        monkeypatch.setattr(bottleneck, "FEW", 64)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -101,14 +101,15 @@ def test_few_channels_are_expanded_anew_and_more_are_kept(monkeypatch: pytest.Mo
             _core, name, lambda *given, name=name, compute=compute: [calls.append(name), compute(*given)]
         )
     for inputs, kernel, expected in [
-        (32, 1, "expanded_moments"),
-        (33, 1, "depthwise"),
-        (3, 3, "expanded_moments"),
-        (4, 3, "depthwise"),
+        (32, 1, ["expanded_moments"]),
+        (33, 1, []),
+        (48, 1, ["depthwise"]),
+        (3, 3, ["expanded_moments"]),
+        (4, 3, []),
     ]:
         images = torch.randn(2, inputs, 8, 6).contiguous(memory_format=torch.channels_last)
         bottleneck.bottleneck(images, *layers_of(inputs, 48, 16, 1, kernel))
-        assert calls == [expected]
+        assert calls == expected
         calls.clear()
 
 
@@ -159,8 +160,11 @@ def test_the_core_refuses_what_does_not_fit() -> None:
     def moments_by(given: np.ndarray, by: np.ndarray, stride: int = 1, of_inputs: np.ndarray = inputs) -> None:
         _core.expanded_moments(given, by, stride, of_inputs, moments, 1)
 
+    def filtered_by(given: np.ndarray, stride: int, to: np.ndarray = moments) -> None:
+        _core.expanded_depthwise(given, weights, 1, scale, filters, stride, filtered, to, 1)
+
     moments_by(images, weights)
-    _core.expanded_depthwise(images, weights, 1, scale, filters, 2, filtered, 1)
+    filtered_by(images, 2)
     _core.normalise_project(rows, scale, projection, out.reshape(-1, 7), 1)
     backward()
     of_patches = {"weights": patches, "inputs": np.zeros((54, 17))}
@@ -172,8 +176,9 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         (lambda: moments_by(images, weights, 2), "not one of the kernel"),
         (lambda: moments_by(images, patches, 3), "not one of the kernel"),
         (lambda: moments_by(images, weights, of_inputs=inputs[:, 1:].copy()), "that fits the weights"),
-        (lambda: _core.expanded_depthwise(images, weights, 1, scale, filters, 1, filtered, 1), "that fits the maps"),
-        (lambda: _core.expanded_depthwise(images[:0], weights, 1, scale, filters, 2, filtered, 1), "there are none"),
+        (lambda: filtered_by(images, 1), "that fits the maps"),
+        (lambda: filtered_by(images[:0], 2), "there are none"),
+        (lambda: filtered_by(images, 2, scale), "that fits the values"),
         (lambda: _core.normalise_project(rows, scale, projection, rows, 1), "that fits the values"),
         (lambda: backward(**of_patches), "no gradient comes to them"),
         (lambda: backward(projection=projection[:0]), "without outputs"),
@@ -202,8 +207,8 @@ def test_mobilenet_learns_the_same_by_the_core(monkeypatch: pytest.MonkeyPatch) 
         return torch.cat(gradients).double(), torch.cat(averages).double()
 
     by_core = learned(torch.float32)
-    for module in (batch_norm, bottleneck):
-        monkeypatch.setattr(module, "fits", lambda images, norm: False)
+    for module in (batch_norm, bottleneck, products):
+        monkeypatch.setattr(module, "fits", lambda values, layer: False)
     for found, exact in zip(by_core, learned(torch.float64), strict=True):
         # A gradient that falls to the other side of a kink is as large as any.
         assert torch.linalg.norm(found - exact) < 0.01 * torch.linalg.norm(exact)

@@ -43,7 +43,8 @@ class Case:
         self.gradient = torch.randn(count, (height - 1) // stride + 1, (width - 1) // stride + 1, channels)
 
     def by_torch(self) -> Iterator[Tensor]:
-        """The filtered maps, and the gradients by the maps, the filters, the weights and the biases, in double."""
+        """The filtered maps, their means and variances, and the gradients by the maps, the filters, the weights and the
+        biases, in double."""
         tensors = (self.maps, self.filters, self.weight, self.bias, self.after_weight, self.after_bias)
         given = [tensor.double().requires_grad_() for tensor in tensors]
         maps, filters, *scales = given
@@ -53,23 +54,25 @@ class Case:
         out = F.relu6(F.batch_norm(filtered, None, None, *scales[2:], training=True, eps=AFTER_EPSILON))
         out.backward(self.gradient.permute(0, 3, 1, 2).double())
         yield filtered.permute(0, 2, 3, 1).detach()
+        yield filtered.mean((0, 2, 3)).detach()
+        yield filtered.var((0, 2, 3), correction=0).detach()
         for tensor in given:
             assert tensor.grad is not None
             yield tensor.grad
 
     def by_core(self, threads: int = 1) -> list[Tensor]:
         # Memory of torch's begins where it can be written past the cache.
-        filtered, by_maps, by_filters, by_scale, by_after = (
+        filtered, by_maps, by_filters, by_scale, by_after, moments = (
             torch.full(shape, torch.nan)
-            for shape in (self.gradient.shape, self.maps.shape, self.filters.shape, *[(2, self.channels)] * 2)
+            for shape in (self.gradient.shape, self.maps.shape, self.filters.shape, *[(2, self.channels)] * 3)
         )
         scale = scale_of(self.maps, self.weight, self.bias, EPSILON).numpy()
         given = (self.maps.numpy(), scale, self.filters.numpy(), self.stride)
-        _core.depthwise(*given, filtered.numpy(), threads)
+        _core.depthwise(*given, filtered.numpy(), moments.numpy(), threads)
         after = scale_of(filtered, self.after_weight, self.after_bias, AFTER_EPSILON).numpy()
         gradients = (by_maps.numpy(), by_filters.numpy(), by_scale.numpy(), by_after.numpy())
         _core.depthwise_backward(*given, filtered.numpy(), after, self.gradient.numpy(), *gradients, threads)
-        return [filtered, by_maps, by_filters, *by_scale, *by_after]
+        return [filtered, *moments, by_maps, by_filters, *by_scale, *by_after]
 
 
 def scale_of(maps: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
@@ -99,15 +102,22 @@ def test_threads_change_nothing(shape: tuple[int, int, int, int], stride: int) -
 
 def test_what_does_not_fit_is_refused() -> None:
     maps, scale, filters = (np.zeros(shape, np.float32) for shape in ((2, 4, 5, 16), (4, 16), (9, 16)))
-    out = np.zeros((2, 2, 3, 16), np.float32)
-    _core.depthwise(maps, scale, filters, 2, out, 1)
+    out, moments = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 16), np.float32)
+    _core.depthwise(maps, scale, filters, 2, out, moments, 1)
     for call, message in [
-        (lambda: _core.depthwise(maps[:0], scale, filters, 2, out[:0], 1), "there are none"),
-        (lambda: _core.depthwise(maps, scale, filters, 3, out, 1), "neither 1 nor 2"),
-        (lambda: _core.depthwise(maps, scale, filters, 1, out, 1), "not of the shape that fits the maps"),
-        (lambda: _core.depthwise(maps, scale[:3], filters, 2, out, 1), "not of the shape that fits the values"),
-        (lambda: _core.depthwise(maps, scale, filters[:8], 2, out, 1), "not of the shape that fits the values"),
-        (lambda: _core.depthwise(maps[..., :8].copy(), scale, filters, 2, out, 1), "no multiple of 16"),
+        (lambda: _core.depthwise(maps[:0], scale, filters, 2, out[:0], moments, 1), "there are none"),
+        (lambda: _core.depthwise(maps, scale, filters, 3, out, moments, 1), "neither 1 nor 2"),
+        (lambda: _core.depthwise(maps, scale, filters, 1, out, moments, 1), "not of the shape that fits the maps"),
+        (
+            lambda: _core.depthwise(maps, scale[:3], filters, 2, out, moments, 1),
+            "not of the shape that fits the values",
+        ),
+        (
+            lambda: _core.depthwise(maps, scale, filters[:8], 2, out, moments, 1),
+            "not of the shape that fits the values",
+        ),
+        (lambda: _core.depthwise(maps[..., :8].copy(), scale, filters, 2, out, moments, 1), "no multiple of 16"),
+        (lambda: _core.depthwise(maps, scale, filters, 2, out, scale, 1), "not of the shape that fits the values"),
         (
             lambda: _core.depthwise_backward(
                 maps, scale, filters, 2, out, scale, out, out, filters.copy(), scale[:2].copy(), scale[:2].copy(), 1
@@ -118,4 +128,4 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(TypeError):
-        _core.depthwise(maps.astype(float), scale, filters, 2, out, 1)
+        _core.depthwise(maps.astype(float), scale, filters, 2, out, moments, 1)

@@ -11,9 +11,6 @@ namespace facetools {
 
 namespace {
 
-// Floats are added up over so many places, and then on in double.
-constexpr std::size_t short_sum = 64;
-
 // Places in pieces of about as many values, whatever the number of threads, on which no sum may depend.
 std::size_t places_of_piece(std::size_t channels) { return std::max<std::size_t>(1, 65536 / channels); }
 
@@ -50,19 +47,24 @@ bool goes_past_cache(const float* to, std::size_t size) {
   return size > floats_of_cache && reinterpret_cast<std::uintptr_t>(to) % 64 == 0;
 }
 
-void moments(const Planes& planes, float* mean, float* variance, int threads, Progress& progress) {
+void Moments::take(const std::vector<double>& sums, const float* origin, std::size_t places) const {
+  const std::size_t channels = sums.size() / 2;
+  const double *const sum = sums.data(), *const squares = sum + channels;
+  const auto count = static_cast<double>(places);
+  for (std::size_t c = 0; c < channels; ++c) {
+    mean[c] = static_cast<float>(static_cast<double>(origin[c]) + sum[c] / count);
+    variance[c] = static_cast<float>(std::max(0.0, (squares[c] - sum[c] * sum[c] / count) / count));
+  }
+}
+
+void moments(const Planes& planes, const Moments& out, int threads, Progress& progress) {
   // Of what lies between a value and the first of its channel, so that a mean far from 0 costs no digits.
   const float* const origin = planes.values;
   const std::size_t channels = planes.channels;
   const std::vector<double> sums = sums_of(planes, threads, progress, [&](auto place, auto count, float* partial) {
-    kernels().layers.add_moments(planes.at(place), origin, count, channels, partial, partial + channels);
+    kernels().layers.gather(planes.at(place), count, channels, {origin, partial, partial + channels});
   });
-  const double *const sum = sums.data(), *const squares = sum + channels;
-  const auto places = static_cast<double>(planes.places);
-  for (std::size_t c = 0; c < channels; ++c) {
-    mean[c] = static_cast<float>(static_cast<double>(origin[c]) + sum[c] / places);
-    variance[c] = static_cast<float>(std::max(0.0, (squares[c] - sum[c] * sum[c] / places) / places));
-  }
+  out.take(sums, origin, planes.places);
 }
 
 void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int threads, Progress& progress) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "aligned.hpp"
 #include "layers.hpp"
@@ -41,7 +42,14 @@ class Normalisation {
 bool goes_past_cache(const float* to, std::size_t size);
 
 // The mean and the variance (of the population) of each channel.
-void moments(const Planes& planes, float* mean, float* variance, int threads, Progress& progress);
+struct Moments {
+  float *mean, *variance;
+
+  // From what so many places gathered, by channel: the sums and then those of the squares.
+  void take(const std::vector<double>& sums, const float* origin, std::size_t places) const;
+};
+
+void moments(const Planes& planes, const Moments& out, int threads, Progress& progress);
 
 // out = min(max(normalised, 0), 6).
 void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int threads, Progress& progress);

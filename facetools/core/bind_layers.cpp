@@ -10,6 +10,7 @@
 #include "batch_norm.hpp"
 #include "bottleneck.hpp"
 #include "depthwise.hpp"
+#include "product.hpp"
 
 namespace facetools {
 
@@ -41,12 +42,18 @@ ScaleGradients scale_gradients_of(const Planes& channels, const Written2& table)
   return {by_weight, by_weight + channels.channels};
 }
 
+// Means and variances, a row each.
+Moments moments_in(const Planes& channels, const Written2& table) {
+  float* const means = rows_of(channels, table, 2);
+  return {means, means + channels.channels};
+}
+
 void moments_of(const Array2<float>& values, const Written2& out, int threads) {
   const Planes planes = planes_of(values);
-  float* const mean = rows_of(planes, out, 2);
+  const Moments to = moments_in(planes, out);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  moments(planes, mean, mean + planes.channels, threads, silent);
+  moments(planes, to, threads, silent);
 }
 
 void normalise(const Array2<float>& values, const Array2<float>& scale, const Written2& out, int threads) {
@@ -97,14 +104,15 @@ T* of_shape(const Array4<T>& array, const MapShape& maps, std::size_t height, st
 Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 
 void depthwise_maps(const Array4<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
-                    std::size_t stride, const Array4<float>& out, int threads) {
+                    std::size_t stride, const Array4<float>& out, const Written2& moments, int threads) {
   const Maps maps = maps_of(values, stride);
   const Scale by = scale_of(channels_of(maps), scale);
   const float* const taps = rows_of(channels_of(maps), filters, 9);
   float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
+  const Moments of_out = moments_in(channels_of(maps), moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  depthwise(maps, by, taps, to, threads, silent);
+  depthwise(maps, by, taps, to, of_out, threads, silent);
 }
 
 void depthwise_maps_backward(const Array4<const float>& values, const Array2<float>& scale,
@@ -161,23 +169,24 @@ void expanded_moments_of(const Array4<const float>& images, const Array2<float>&
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, 1);
   const InputMoments<double> moments = input_moments_of(inputs, weights);
-  float* const to = rows_of(channels_of(maps), out, 2);
+  const Moments to = moments_in(channels_of(maps), out);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  expanded_moments(expansion, maps, moments, to, to + maps.channels, threads, silent);
+  expanded_moments(expansion, maps, moments, to, threads, silent);
 }
 
 void expanded_depthwise_maps(const Array4<const float>& images, const Array2<float>& weights,
                              std::size_t expand_stride, const Array2<float>& scale, const Array2<float>& filters,
-                             std::size_t stride, const Array4<float>& out, int threads) {
+                             std::size_t stride, const Array4<float>& out, const Written2& moments, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
   const float* const taps = rows_of(channels_of(maps), filters, 9);
   float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
+  const Moments of_out = moments_in(channels_of(maps), moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  expanded_depthwise(expansion, maps, by, taps, to, threads, silent);
+  expanded_depthwise(expansion, maps, by, taps, to, of_out, threads, silent);
 }
 
 // What projects maps of so many channels (outputs, channels).
@@ -231,6 +240,29 @@ void bottleneck_maps_backward(const Array4<const float>& images, const Array2<fl
   bottleneck_backward(expansion, moments, maps, by, taps, after, to, from, out, threads, silent);
 }
 
+// A matrix as it lies, or turned.
+Factor factor_of(const Array2<float>& values, bool turned) {
+  const std::size_t rows = values.shape(0), columns = values.shape(1);
+  if (turned) return {values.data(), columns, rows, 1, columns};
+  return {values.data(), rows, columns, columns, 1};
+}
+
+void product_of(const Array2<float>& a, const Array2<float>& b, bool turned_a, bool turned_b, const Written2& out,
+                int threads) {
+  const Factor left = factor_of(a, turned_a), right = factor_of(b, turned_b);
+  const std::size_t columns = right.inner;
+  require(left.inner == right.rows && left.inner >= 1, "a, b: not of shapes that fit");
+  require(out.shape(0) == left.rows && out.shape(1) == columns, "out: not of the shape of the product");
+  require(columns % channels_in == 0, "out: its columns are no multiple of 16");
+  float* const to = out.data();
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  if (!turned_b) return product(left, right.values, columns, to, threads, silent);
+  const Aligned<float> lines = room<float>(right.rows * columns);
+  transpose(right.values, columns, right.rows, columns, lines.get(), threads, silent);
+  product(left, lines.get(), columns, to, threads, silent);
+}
+
 // Of any shape.
 template <class T>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
@@ -256,7 +288,8 @@ void bind_layers(nb::module_& m) {
         nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(), nb::arg("by_scale").noconvert(),
         "threads"_a);
   m.def("depthwise", depthwise_maps, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(), "threads"_a);
+        nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(), nb::arg("moments").noconvert(),
+        "threads"_a);
   m.def("depthwise_backward", depthwise_maps_backward, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("filters").noconvert(), "stride"_a, nb::arg("filtered").noconvert(),
         nb::arg("filtered_scale").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
@@ -266,7 +299,7 @@ void bind_layers(nb::module_& m) {
         "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("expanded_depthwise", expanded_depthwise_maps, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         "expand_stride"_a, nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
-        nb::arg("out").noconvert(), "threads"_a);
+        nb::arg("out").noconvert(), nb::arg("moments").noconvert(), "threads"_a);
   m.def("normalise_project", normalise_project_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("projection").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("bottleneck_backward", bottleneck_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
@@ -275,6 +308,8 @@ void bind_layers(nb::module_& m) {
         nb::arg("projection").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(),
         nb::arg("by_weights").noconvert(), nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(),
         nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(), "threads"_a);
+  m.def("product", product_of, nb::arg("a").noconvert(), nb::arg("b").noconvert(), "turned_a"_a, "turned_b"_a,
+        nb::arg("out").noconvert(), "threads"_a);
   m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),
         nb::arg("squares").noconvert(), nb::arg("steps").noconvert(), "rate"_a, "decay"_a, "epsilon"_a,
         "weight_decay"_a, "threads"_a);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "maps.hpp"
+#include "product.hpp"
 
 namespace facetools {
 
@@ -12,11 +13,35 @@ namespace {
 
 const Layers& layers() { return kernels().layers; }
 
-// Places gone through together, whose channels fit the first caches, and those of a task.
-constexpr std::size_t at_a_time = 64, grain = 32 * at_a_time;
+// Places gone through together, whose channels fit the first caches.
+constexpr std::size_t at_a_time = 64;
+
+// Places of a task, by which sums are made: few enough for some threads, and for few tasks.
+std::size_t places_of_task(std::size_t places) {
+  return at_a_time * std::clamp<std::size_t>(places / (16 * at_a_time), 1, 32);
+}
 
 // So many columns as kernels take.
 std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
+
+// Products of some rows and so many columns, of which kernels make more.
+class Unpadded {
+ public:
+  Unpadded(std::size_t rows, std::size_t columns)
+      : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
+
+  // out (rows of a, columns) = a b, of which b is (inner, padded columns).
+  void multiply(const Factor& a, const float* b, float* out) {
+    if (padded_ == columns_) return layers().multiply(a, b, padded_, padded_, false, out);
+    layers().multiply(a, b, padded_, padded_, false, rows_.get());
+    for (std::size_t row = 0; row < a.rows; ++row)
+      std::copy_n(rows_.get() + row * padded_, columns_, out + row * columns_);
+  }
+
+ private:
+  std::size_t columns_, padded_;
+  Aligned<float> rows_;
+};
 
 // What each row of a kernel sees of images, for a row of maps: a matrix (width, inputs of that row).
 class Lines {
@@ -86,7 +111,7 @@ class Expanded {
   void read(std::size_t map, std::size_t row, float* out) {
     const std::size_t channels = making_.maps.channels, block = lines_.inputs() * channels;
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k)
-      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, k > 0, out);
+      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, channels, k > 0, out);
     layers().clamp(making_.by.affine(), out, making_.maps.width, channels, false, out);
   }
 
@@ -103,8 +128,8 @@ class ExpandedBack : public Expanded {
       : Expanded(making),
         by_image_(by_image),
         passing_(aligned<float>(making.maps.width * making.maps.channels)),
-        by_row_(aligned<float>(making.maps.width * making.columns)),
-        passed_(2 * making.maps.channels, 64),
+        by_row_(making.maps.width, making.expansion.inputs()),
+        passed_(2 * making.maps.channels, short_sum),
         by_weight_(making.expansion.inputs() * making.maps.channels, 1024) {}
 
   void take(std::size_t map, std::size_t row, const float* values, float* gradient) {
@@ -115,7 +140,7 @@ class ExpandedBack : public Expanded {
     passed_.added(width);
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k) {
       const Factor line = lines_.at(map, row, k);
-      layers().multiply({line.values, line.inner, width, 1, line.row_step}, passing, channels, true,
+      layers().multiply({line.values, line.inner, width, 1, line.row_step}, passing, channels, channels, true,
                         by_weight_.partial.get() + k * block);
     }
     by_weight_.added(width);
@@ -127,15 +152,14 @@ class ExpandedBack : public Expanded {
  private:
   // What passes, to the images from a place on.
   void bring_back(std::size_t place) {
-    const std::size_t width = making_.maps.width, channels = making_.maps.channels, inputs = lines_.inputs();
-    layers().multiply({passing_.get(), width, channels, channels, 1}, making_.back.get(), making_.columns, false,
-                      by_row_.get());
-    for (std::size_t i = 0; i < width; ++i)
-      std::copy_n(by_row_.get() + i * making_.columns, inputs, by_image_ + (place + i) * inputs);
+    const std::size_t channels = making_.maps.channels;
+    by_row_.multiply({passing_.get(), making_.maps.width, channels, channels, 1}, making_.back.get(),
+                     by_image_ + place * lines_.inputs());
   }
 
   float* by_image_;
-  Aligned<float> passing_, by_row_;
+  Aligned<float> passing_;
+  Unpadded by_row_;
   Sums passed_, by_weight_;
 };
 
@@ -148,17 +172,12 @@ class Projected {
   void project(float* out, int threads, Progress& progress) const {
     const std::size_t outputs = projection_.outputs, channels = planes_.channels, columns = padded(outputs);
     const Aligned<float> weights = aligned<float>(channels * columns);
-    for (std::size_t o = 0; o < outputs; ++o)
-      for (std::size_t c = 0; c < channels; ++c) weights[c * columns + o] = projection_.weights[o * channels + c];
-    parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
-      const Aligned<float> kept = aligned<float>(at_a_time * channels), rows = aligned<float>(at_a_time * columns);
-      for (std::size_t from = begin; from < end; from += at_a_time) {
-        const std::size_t count = std::min(at_a_time, end - from);
-        layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
-        layers().multiply({kept.get(), count, channels, channels, 1}, weights.get(), columns, false, rows.get());
-        for (std::size_t place = 0; place < count; ++place)
-          std::copy_n(rows.get() + place * columns, outputs, out + (from + place) * outputs);
-      }
+    transpose(projection_.weights, outputs, channels, columns, weights.get(), threads, progress);
+    parallel_ranges(threads, planes_.places, at_a_time, progress, [&](std::size_t from, std::size_t end) {
+      const std::size_t count = end - from;
+      const Aligned<float> kept = room<float>(count * channels);
+      layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
+      Unpadded(count, outputs).multiply({kept.get(), count, channels, channels, 1}, weights.get(), out + from * outputs);
     });
   }
 
@@ -166,16 +185,17 @@ class Projected {
   void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
     const std::size_t outputs = projection_.outputs;
     layers().multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights, planes_.channels,
-                      false, out);
+                      planes_.channels, false, out);
   }
 
   // Sums by channel of what passes of it and of its products with the centred values, and the gradient by the weights.
   std::vector<double> sums(const float* gradient, int threads, Progress& progress) const {
     const std::size_t outputs = projection_.outputs, channels = planes_.channels;
+    const std::size_t grain = places_of_task(planes_.places);
     std::vector<std::vector<double>> of_ranges((planes_.places + grain - 1) / grain);
     parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
       const Aligned<float> kept = aligned<float>(at_a_time * channels), inner = aligned<float>(at_a_time * channels);
-      Sums passed(2 * channels, 64), by_weight(outputs * channels, 1024);
+      Sums passed(2 * channels, short_sum), by_weight(outputs * channels, 1024);
       for (std::size_t from = begin; from < end; from += at_a_time) {
         const std::size_t count = std::min(at_a_time, end - from);
         spread(gradient, from, count, inner.get());
@@ -183,7 +203,7 @@ class Projected {
                             passed.partial.get() + channels);
         passed.added(count);
         layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
-        layers().multiply({gradient + from * outputs, outputs, count, 1, outputs}, kept.get(), channels, true,
+        layers().multiply({gradient + from * outputs, outputs, count, 1, outputs}, kept.get(), channels, channels, true,
                           by_weight.partial.get());
         by_weight.added(count);
       }
@@ -219,12 +239,12 @@ void take_drag(const Making& making, const Scale& scale, const Drag& drag, float
       lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
     lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
-  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, false, by_input.get());
-  parallel_ranges(threads, places, grain, progress, [&](std::size_t begin, std::size_t end) {
+  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, columns, false, by_input.get());
+  parallel_ranges(threads, places, places_of_task(places), progress, [&](std::size_t begin, std::size_t end) {
     const Aligned<float> drags = aligned<float>(at_a_time * columns);
     for (std::size_t from = begin; from < end; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, end - from);
-      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, by_input.get(), columns, false,
+      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, by_input.get(), columns, columns, false,
                         drags.get());
       const float* const at_zero = by_input.get() + inputs * columns;
       for (std::size_t place = 0; place < count; ++place)
@@ -251,20 +271,20 @@ std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, 
                               std::size_t begin, std::size_t end) {
   const std::size_t inputs = expansion.inputs(), columns = padded(inputs);
   Lines lines(expansion, maps);
-  const Aligned<float> away = aligned<float>(maps.width * columns);
+  const Aligned<float> away = aligned<float>(maps.width * columns), ones = aligned<float>(maps.width);
+  std::fill_n(ones.get(), maps.width, 1.0F);
   Sums sums((inputs + 1) * columns, 512);
   for (std::size_t row = begin; row < end; ++row) {
     for (std::size_t k = 0; k < expansion.kernel; ++k) {
       const Factor line = lines.at(row / maps.height, row % maps.height, k);
       const std::size_t first = k * line.inner;
       for (std::size_t place = 0; place < maps.width; ++place)
-        for (std::size_t i = 0; i < line.inner; ++i) {
-          float& value = away[place * columns + first + i];
-          value = line.values[place * line.row_step + i] - origin[first + i];
-          sums.partial[first + i] += value;
-        }
+        for (std::size_t i = 0; i < line.inner; ++i)
+          away[place * columns + first + i] = line.values[place * line.row_step + i] - origin[first + i];
     }
-    layers().multiply({away.get(), inputs, maps.width, 1, columns}, away.get(), columns, true,
+    layers().multiply({ones.get(), 1, maps.width, maps.width, 1}, away.get(), columns, columns, true,
+                      sums.partial.get());
+    layers().multiply({away.get(), inputs, maps.width, 1, columns}, away.get(), columns, columns, true,
                       sums.partial.get() + columns);
     sums.added(maps.width);
   }
@@ -274,9 +294,10 @@ std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, 
 }  // namespace
 
 void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& moments,
-                      float* mean, float* variance, int threads, Progress& progress) {
+                      const Moments& out, int threads, Progress& progress) {
   const std::size_t inputs = expansion.inputs(), columns = padded(inputs), channels = maps.channels;
-  const std::size_t rows = maps.count * maps.height, some = std::max<std::size_t>(1, grain / maps.width);
+  const std::size_t rows = maps.count * maps.height;
+  const std::size_t some = std::max<std::size_t>(1, places_of_task(rows * maps.width) / maps.width);
   // So that a mean far from 0 costs no digits.
   const std::vector<float> origin = first_inputs(expansion, maps);
   std::vector<std::vector<double>> of_ranges((rows + some - 1) / some);
@@ -303,15 +324,15 @@ void expanded_moments(const Expansion& expansion, const MapShape& maps, const In
     }
   }
   for (std::size_t c = 0; c < channels; ++c) {
-    mean[c] = static_cast<float>(means[c]);
-    variance[c] = static_cast<float>(std::max(0.0, variances[c]));
+    out.mean[c] = static_cast<float>(means[c]);
+    out.variance[c] = static_cast<float>(std::max(0.0, variances[c]));
   }
 }
 
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
-                        float* out, int threads, Progress& progress) {
+                        float* out, const Moments& moments, int threads, Progress& progress) {
   const Making making(expansion, maps, scale);
-  filter_maps({maps, filters}, [&] { return Expanded(making); }, out, threads, progress);
+  filter_maps({maps, filters}, [&] { return Expanded(making); }, out, moments, threads, progress);
 }
 
 void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,

@@ -39,13 +39,13 @@ struct InputMoments {
   T* covariances(std::size_t input) const { return values + input * (1 + channels) + 1; }
 };
 
-// These, and the mean and the variance (of the population) of each channel, which follow from them.
-void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs, float* mean,
-                      float* variance, int threads, Progress& progress);
+// These, and the moments of the maps, which follow from them.
+void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs,
+                      const Moments& out, int threads, Progress& progress);
 
 // depthwise() of the maps.
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
-                        float* out, int threads, Progress& progress);
+                        float* out, const Moments& moments, int threads, Progress& progress);
 
 // out (places, outputs) = the planes, normalised and kept from 0 to 6, projected.
 void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,

@@ -33,7 +33,7 @@ class Stored {
 class StoredBack : public Stored {
  public:
   StoredBack(const Maps& maps, const Affine& by, float* out, bool past)
-      : Stored(maps, by), out_(out), past_(past), passed_(2 * maps.channels, 64) {}
+      : Stored(maps, by), out_(out), past_(past), passed_(2 * maps.channels, short_sum) {}
 
   void take(std::size_t map, std::size_t row, const float*, float* gradient) {
     float* const sum = passed_.partial.get();
@@ -52,10 +52,10 @@ class StoredBack : public Stored {
 
 }  // namespace
 
-void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, int threads,
-               Progress& progress) {
+void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, const Moments& moments,
+               int threads, Progress& progress) {
   const Normalisation by(scale, maps.channels);
-  filter_maps({maps, filters}, [&] { return Stored(maps, by.affine()); }, out, threads, progress);
+  filter_maps({maps, filters}, [&] { return Stored(maps, by.affine()); }, out, moments, threads, progress);
 }
 
 void depthwise_backward(const Maps& maps, const Scale& scale, const float* filters, const Filtered& filtered,

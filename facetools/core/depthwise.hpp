@@ -21,8 +21,9 @@ struct Maps : MapShape {
   const float* values;
 };
 
-// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels).
-void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, int threads, Progress& progress);
+// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels), and the moments of that.
+void depthwise(const Maps& maps, const Scale& scale, const float* filters, float* out, const Moments& moments,
+               int threads, Progress& progress);
 
 // That `out`, and what it is normalised by before it is kept from 0 to 6.
 struct Filtered {

@@ -25,10 +25,15 @@ struct Factor {
   std::size_t rows, inner, row_step, inner_step;
 };
 
+// By channel: what lies between values and an origin is added up, and its square.
+struct Gathered {
+  const float* origin;
+  float *sum, *squares;
+};
+
 struct Layers {
-  // Adds what lies between values (places, channels) and the origin of their channel, and its square.
-  void (*add_moments)(const float* values, const float* origin, std::size_t places, std::size_t channels, float* sum,
-                      float* squares);
+  // Gathers values (places, channels).
+  void (*gather)(const float* values, std::size_t places, std::size_t channels, const Gathered& in);
 
   // out = min(max(affine, 0), 6) of values (places, channels). With `past`, here and below, what is written goes past
   // the cache, where it must begin at a multiple of 64 bytes.
@@ -47,16 +52,17 @@ struct Layers {
   void (*descend)(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
                   std::size_t places, std::size_t channels, bool past, float* out);
 
-  // out = a row of maps under the filters: rows are the three that they see, from one column before the first.
-  void (*filter_row)(const Strip& strip, const float* const* rows, bool past, float* out);
+  // out = a row of maps under the filters, gathered too: rows are the three that they see, from one column before the
+  // first.
+  void (*filter_row)(const Strip& strip, const float* const* rows, bool past, float* out, const Gathered& in);
 
   // What the gradient by that `out` is by the three rows and by the filters (9, channels), added to what is there.
   // Before and after the columns of the gradient lie two of zeros; the rows have two columns more than the filters see.
   void (*spread_row)(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
                      float* by_filter);
 
-  // out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns).
-  void (*multiply)(const Factor& a, const float* b, std::size_t columns, bool add, float* out);
+  // out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns). Rows of both lie `step` apart.
+  void (*multiply)(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out);
 };
 
 }  // namespace facetools

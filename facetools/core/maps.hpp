@@ -60,9 +60,10 @@ class Window {
   Aligned<float> values_;
 };
 
-// Maps that one thread goes through with the same windows, small ones several at a time.
+// Maps that one thread goes through with the same windows: small ones several at a time, and enough of them for what
+// ranges come to to be added up soon.
 inline std::size_t maps_at_a_time(const MapShape& maps) {
-  return std::clamp<std::size_t>(128 / (maps.height * maps.width), 1, 8);
+  return std::clamp<std::size_t>(std::max(128 / (maps.height * maps.width), maps.count / 32), 1, 8);
 }
 
 // Has rows read, up to the last one that the filters of row `centre` see.
@@ -71,24 +72,47 @@ void read_to(std::size_t centre, const MapShape& maps, std::size_t map, std::siz
   for (; next < std::min(centre + 2, maps.height); ++next) rows.read(map, next, window.row(next));
 }
 
-// out = the maps under the filters.
+// The first place of all filtered maps.
+template <class Rows>
+Aligned<float> first_filtered(const Filters& filters, Rows rows) {
+  const std::size_t channels = filters.maps.channels;
+  Window window(filters.maps);
+  std::size_t next = 0;
+  read_to(0, filters.maps, 0, next, rows, window);
+  Aligned<float> first = aligned<float>(channels), none = aligned<float>(3 * channels);
+  const Strip one{filters.strip.filters, 1, channels, filters.strip.stride};
+  kernels().layers.filter_row(one, window.seen(0).data(), false, first.get(),
+                              {none.get(), none.get() + channels, none.get() + 2 * channels});
+  return first;
+}
+
+// out = the maps under the filters, and the moments of that.
 template <class MakeRows>
-void filter_maps(const Filters& filters, const MakeRows& make_rows, float* out, int threads, Progress& progress) {
+void filter_maps(const Filters& filters, const MakeRows& make_rows, float* out, const Moments& moments, int threads,
+                 Progress& progress) {
   const MapShape& maps = filters.maps;
-  const std::size_t height = maps.filtered_height();
+  const std::size_t height = maps.filtered_height(), grain = maps_at_a_time(maps);
   const bool past = goes_past_cache(out, maps.count * height * filters.row);
-  parallel_ranges(threads, maps.count, maps_at_a_time(maps), progress, [&](std::size_t begin, std::size_t end) {
+  const Aligned<float> origin = first_filtered(filters, make_rows());
+  std::vector<std::vector<double>> of_ranges((maps.count + grain - 1) / grain);
+  parallel_ranges(threads, maps.count, grain, progress, [&](std::size_t begin, std::size_t end) {
     auto rows = make_rows();
     Window window(maps);
+    Sums sums(2 * maps.channels, short_sum);
+    float* const sum = sums.partial.get();
     for (std::size_t map = begin; map < end; ++map) {
       std::size_t next = 0;
       for (std::size_t row = 0; row < height; ++row) {
         read_to(row * maps.stride, maps, map, next, rows, window);
         kernels().layers.filter_row(filters.strip, window.seen(row * maps.stride).data(), past,
-                                    out + (map * height + row) * filters.row);
+                                    out + (map * height + row) * filters.row,
+                                    {origin.get(), sum, sum + maps.channels});
+        sums.added(filters.strip.width);
       }
     }
+    of_ranges[begin / grain] = sums.flushed();
   });
+  moments.take(added_up(of_ranges), origin.get(), maps.count * height * filters.strip.width);
 }
 
 // The gradients by the rows of maps and by the filters that see them.
@@ -101,7 +125,7 @@ class Descent {
         values_(filters.maps),
         by_row_(filters.maps),
         outer_(aligned<float>(filters.row + 4 * filters.maps.channels)),
-        by_filter_(9 * filters.maps.channels, 64) {}
+        by_filter_(9 * filters.maps.channels, short_sum) {}
 
   // gradient(row, out) brings that by a row of filtered maps, of its number among those of all of them.
   template <class Gradient>

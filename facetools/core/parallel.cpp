@@ -17,15 +17,26 @@ struct Helper {
     busy.store(1, std::memory_order_release);
     busy.notify_one();
   }
-  void wait() { busy.wait(1, std::memory_order_acquire); }
+  void wait() { await(0); }
 
   [[noreturn]] void serve() {
     for (;;) {
-      busy.wait(0, std::memory_order_acquire);
+      await(1);
       (*work)();
       busy.store(0, std::memory_order_release);
       busy.notify_one();
     }
+  }
+
+ private:
+  // Awake for a while, about as long as Python takes from one call to the next: to be woken takes longer than much of
+  // what is done here.
+  void await(int state) const {
+    for (int turn = 0; turn < 200; ++turn) {
+      if (busy.load(std::memory_order_acquire) == state) return;
+      std::this_thread::yield();
+    }
+    busy.wait(1 - state, std::memory_order_acquire);
   }
 };
 

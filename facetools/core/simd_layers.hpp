@@ -33,13 +33,12 @@ void put(bool past, float* to, typename Simd::Vector values) {
 }
 
 template <class Simd>
-void add_moments(const float* values, const float* origin, std::size_t places, std::size_t channels, float* sum,
-                 float* squares) {
+void gather(const float* values, std::size_t places, std::size_t channels, const Gathered& in) {
   for (std::size_t place = 0; place < places; ++place, values += channels)
     for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto away = Simd::load(values + c) - Simd::load(origin + c);
-      Simd::store(sum + c, Simd::load(sum + c) + away);
-      Simd::store(squares + c, Simd::add_product(Simd::load(squares + c), away, away));
+      const auto away = Simd::load(values + c) - Simd::load(in.origin + c);
+      Simd::store(in.sum + c, Simd::load(in.sum + c) + away);
+      Simd::store(in.squares + c, Simd::add_product(Simd::load(in.squares + c), away, away));
     }
 }
 
@@ -115,12 +114,14 @@ struct Taps {
 };
 
 template <class Simd, std::size_t stride>
-void filter(const Strip& strip, const float* const* rows, bool past, float* out) {
+void filter(const Strip& strip, const float* const* rows, bool past, float* out, const Gathered& in) {
   using Vector = typename Simd::Vector;
   const std::size_t channels = strip.channels;
   each_tile<Simd>(strip.width, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
     Taps<Simd, 9> weight;
     weight.load(strip.filters + c, channels);
+    const Vector origin = Simd::load(in.origin + c);
+    Vector sum = Simd::load(in.sum + c), squares = Simd::load(in.squares + c);
     for (std::size_t column = begin; column < end; ++column) {
       Vector sums[3];
       for (std::size_t row = 0; row < 3; ++row) {
@@ -130,14 +131,19 @@ void filter(const Strip& strip, const float* const* rows, bool past, float* out)
         sums[row] = Simd::add_product(sums[row], w[1], Simd::load(from + channels));
         sums[row] = Simd::add_product(sums[row], w[2], Simd::load(from + 2 * channels));
       }
-      put<Simd>(past, out + column * channels + c, sums[0] + sums[1] + sums[2]);
+      const Vector all = sums[0] + sums[1] + sums[2], away = all - origin;
+      put<Simd>(past, out + column * channels + c, all);
+      sum = sum + away;
+      squares = Simd::add_product(squares, away, away);
     }
+    Simd::store(in.sum + c, sum);
+    Simd::store(in.squares + c, squares);
   });
 }
 
 template <class Simd>
-void filter_row(const Strip& strip, const float* const* rows, bool past, float* out) {
-  strip.stride == 1 ? filter<Simd, 1>(strip, rows, past, out) : filter<Simd, 2>(strip, rows, past, out);
+void filter_row(const Strip& strip, const float* const* rows, bool past, float* out, const Gathered& in) {
+  strip.stride == 1 ? filter<Simd, 1>(strip, rows, past, out, in) : filter<Simd, 2>(strip, rows, past, out, in);
   if (past) Simd::fence();
 }
 
@@ -189,7 +195,7 @@ void spread_row(const Strip& strip, const float* const* rows, const float* gradi
 }
 
 template <class Simd>
-constexpr Layers layers{add_moments<Simd>, clamp<Simd>,      add_passed<Simd>, take_passed<Simd>,
+constexpr Layers layers{gather<Simd>,  clamp<Simd>,      add_passed<Simd>, take_passed<Simd>,
                         descend<Simd>,     filter_row<Simd>, spread_row<Simd>, multiply<Simd>};
 
 }  // namespace

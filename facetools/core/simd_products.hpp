@@ -20,16 +20,16 @@ struct Tile {
       for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::splat(0);
   }
 
-  void load(const float* from, std::size_t columns) {
+  void load(const float* from, std::size_t step) {
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r)
 #pragma GCC unroll 3
-      for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::load(from + r * columns + v * Simd::lanes);
+      for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::load(from + r * step + v * Simd::lanes);
   }
 
-  void add(const Factor& a, const float* b, std::size_t columns) {
+  void add(const Factor& a, const float* b, std::size_t step) {
     const float* from = a.values;
-    for (std::size_t i = 0; i < a.inner; ++i, from += a.inner_step, b += columns) {
+    for (std::size_t i = 0; i < a.inner; ++i, from += a.inner_step, b += step) {
       Vector line[vectors];
 #pragma GCC unroll 3
       for (std::size_t v = 0; v < vectors; ++v) line[v] = Simd::load(b + v * Simd::lanes);
@@ -42,44 +42,44 @@ struct Tile {
     }
   }
 
-  void store(float* to, std::size_t columns) const {
+  void store(float* to, std::size_t step) const {
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r)
 #pragma GCC unroll 3
-      for (std::size_t v = 0; v < vectors; ++v) Simd::store(to + r * columns + v * Simd::lanes, sums[r][v]);
+      for (std::size_t v = 0; v < vectors; ++v) Simd::store(to + r * step + v * Simd::lanes, sums[r][v]);
   }
 
   Vector sums[rows][vectors];
 };
 
 template <class Simd, std::size_t rows, std::size_t vectors>
-void multiply_tile(const Factor& a, const float* b, std::size_t columns, bool add, float* out) {
+void multiply_tile(const Factor& a, const float* b, std::size_t step, bool add, float* out) {
   Tile<Simd, rows, vectors> sums;
-  if (add) sums.load(out, columns);
-  sums.add(a, b, columns);
-  sums.store(out, columns);
+  if (add) sums.load(out, step);
+  sums.add(a, b, step);
+  sums.store(out, step);
 }
 
 // All rows of the product at so many vectors of columns, as many rows at a time as there are, at most `rows`.
 template <class Simd, std::size_t rows, std::size_t vectors>
-void multiply_rows(Factor a, const float* b, std::size_t columns, bool add, float* out) {
-  for (; a.rows >= rows; a.rows -= rows, a.values += rows * a.row_step, out += rows * columns)
-    multiply_tile<Simd, rows, vectors>(a, b, columns, add, out);
-  if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, b, columns, add, out);
+void multiply_rows(Factor a, const float* b, std::size_t step, bool add, float* out) {
+  for (; a.rows >= rows; a.rows -= rows, a.values += rows * a.row_step, out += rows * step)
+    multiply_tile<Simd, rows, vectors>(a, b, step, add, out);
+  if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, b, step, add, out);
 }
 
-// The product from column `first` on, at most so many vectors at a time.
+// As many columns of the product as there are, at most so many vectors at a time.
 template <class Simd, std::size_t vectors>
-void multiply_columns(const Factor& a, const float* b, std::size_t first, std::size_t columns, bool add, float* out) {
-  constexpr std::size_t step = vectors * Simd::lanes;
-  for (; first + step <= columns; first += step)
-    multiply_rows<Simd, Simd::registers / 4, vectors>(a, b + first, columns, add, out + first);
-  if constexpr (vectors > 1) multiply_columns<Simd, vectors - 1>(a, b, first, columns, add, out);
+void multiply_columns(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
+  constexpr std::size_t some = vectors * Simd::lanes;
+  for (; columns >= some; columns -= some, b += some, out += some)
+    multiply_rows<Simd, Simd::registers / 4, vectors>(a, b, step, add, out);
+  if constexpr (vectors > 1) multiply_columns<Simd, vectors - 1>(a, b, columns, step, add, out);
 }
 
 template <class Simd>
-void multiply(const Factor& a, const float* b, std::size_t columns, bool add, float* out) {
-  multiply_columns<Simd, 3>(a, b, 0, columns, add, out);
+void multiply(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
+  multiply_columns<Simd, 3>(a, b, columns, step, add, out);
 }
 
 }  // namespace

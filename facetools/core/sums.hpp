@@ -9,6 +9,9 @@
 
 namespace facetools {
 
+// Floats are added up over so many places, and then on in double.
+inline constexpr std::size_t short_sum = 64;
+
 // Sums in double of what is added up in float over `most` places at a time, or a few more.
 class Sums {
  public:
