@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facetools.model import in_one_thread
+from facetools.products import times
 
 #: Coefficients of the iteration, chosen to rise fast from 0 (Jordan et al.); singular values end near 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -90,20 +91,19 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     Each iteration multiplies X by a I + b G + c G G with G = X X'. All of that is in powers of the first G, which are
     multiplied among themselves, and X once: less to compute, the longer one side is than the other.
     """
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    wide = wide / (wide.norm() + 1e-7)
-    square = wide @ wide.T
+    matrix = matrix / (matrix.norm() + 1e-7)
+    tall = matrix.shape[0] > matrix.shape[1]
+    square = times(matrix, matrix, turned_a=tall, turned_b=not tall)
     product = factor = _polynomial(square)
     for _ in range(iterations - 1):
-        square = factor @ square @ factor
+        square = times(times(factor, square), factor)
         factor = _polynomial(square)
-        product = factor @ product
-    wide = product @ wide
-    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+        product = times(factor, product)
+    return times(matrix, product) if tall else times(product, matrix)
 
 
 def _polynomial(square: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
-    found = torch.addmm(square, square, square, beta=b, alpha=c)
+    found = times(square, square).mul_(c).add_(square, alpha=b)
     found.diagonal().add_(a)
     return found

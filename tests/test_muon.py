@@ -18,7 +18,7 @@ def test_orthogonal_matrices_keep_the_directions(shape: tuple[int, int]) -> None
     assert torch.linalg.norm(u @ v - left @ right) < 1e-3 * len(sizes)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (20, 90), (90, 20)])
+@pytest.mark.parametrize("shape", [(32, 32), (20, 90), (90, 20), (64, 112), (112, 80)])
 def test_the_iterations_are_those_of_the_formula(shape: tuple[int, int]) -> None:
     """X <- a X + (b G + c G G) X with G = X X', one after the other and in double, of a nearly singular matrix."""
     generator = torch.Generator().manual_seed(0)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetools import _core
-from facetools.products import Dense, pointwise
+from facetools.products import Dense, pointwise, times
 
 
 def learned(layer: nn.Module, given: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -87,3 +87,24 @@ def test_what_is_not_for_the_core_is_left_to_torch(calls: list[int]) -> None:
 def test_gradients_that_are_not_asked_for_are_not_made(calls: list[int]) -> None:
     Dense(32, 16)(torch.randn(4, 32)).sum().backward()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("turned_b", [False, True])
+@pytest.mark.parametrize("turned_a", [False, True])
+def test_any_matrices_are_multiplied(turned_a: bool, turned_b: bool, calls: list[int]) -> None:
+    for rows, inner, columns, by_core in [
+        (64, 80, 96, True),
+        (3, 64, 64, True),
+        (64, 80, 100, False),
+        (64, 9, 64, False),
+    ]:
+        a = torch.randn(inner, rows).T if turned_a else torch.randn(rows, inner)
+        b = torch.randn(columns, inner).T if turned_b else torch.randn(inner, columns)
+        for dtype in (torch.float32, torch.float64):
+            calls.clear()
+            given = [(m.T if turned else m).to(dtype) for m, turned in ((a, turned_a), (b, turned_b))]
+            found = times(*given, turned_a=turned_a, turned_b=turned_b)
+            torch.testing.assert_close(found.double(), a.double() @ b.double(), rtol=1e-4, atol=1e-4)
+            assert len(calls) == (by_core and dtype == torch.float32)
+    scattered = torch.randn(64, 128)[:, ::2]
+    torch.testing.assert_close(times(scattered, scattered), scattered @ scattered)
