@@ -34,69 +34,96 @@ void put(bool past, float* to, typename Simd::Vector values) {
 
 template <class Simd>
 void gather(const float* values, std::size_t places, std::size_t channels, const Gathered& in) {
-  for (std::size_t place = 0; place < places; ++place, values += channels)
-    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto away = Simd::load(values + c) - Simd::load(in.origin + c);
-      Simd::store(in.sum + c, Simd::load(in.sum + c) + away);
-      Simd::store(in.squares + c, Simd::add_product(Simd::load(in.squares + c), away, away));
+  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const auto origin = Simd::load(in.origin + c);
+    auto sum = Simd::load(in.sum + c), squares = Simd::load(in.squares + c);
+    for (const float *value = values + begin * channels + c, *last = values + end * channels; value < last;
+         value += channels) {
+      const auto away = Simd::load(value) - origin;
+      sum = sum + away;
+      squares = Simd::add_product(squares, away, away);
     }
+    Simd::store(in.sum + c, sum);
+    Simd::store(in.squares + c, squares);
+  });
 }
+
+// For some channels: what values are normalised by, and what passes of the gradient by one of them.
+template <class Simd>
+struct Passing {
+  using Vector = typename Simd::Vector;
+  Vector mean, factor, bias;
+
+  Passing(const Affine& by, std::size_t c)
+      : mean(Simd::load(by.mean + c)), factor(Simd::load(by.factor + c)), bias(Simd::load(by.bias + c)) {}
+
+  Vector passed(Vector centred, Vector gradient) const {
+    return Simd::between(Simd::add_product(bias, centred, factor), Simd::splat(0), Simd::splat(6), gradient);
+  }
+};
 
 template <class Simd>
 void clamp(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out) {
-  for (std::size_t place = 0; place < places; ++place, values += channels, out += channels)
-    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto value = Simd::add_product(Simd::load(by.bias + c), centred, Simd::load(by.factor + c));
-      put<Simd>(past, out + c, Simd::least(Simd::greatest(value, Simd::splat(0)), Simd::splat(6)));
+  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const Passing<Simd> passing(by, c);
+    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      const auto centred = Simd::load(values + at) - passing.mean;
+      const auto value = Simd::add_product(passing.bias, centred, passing.factor);
+      put<Simd>(past, out + at, Simd::least(Simd::greatest(value, Simd::splat(0)), Simd::splat(6)));
     }
+  });
   if (past) Simd::fence();
-}
-
-// What passes of the gradient by one place.
-template <class Simd>
-typename Simd::Vector passed(const Affine& by, std::size_t c, typename Simd::Vector centred, const float* gradient) {
-  const auto value = Simd::add_product(Simd::load(by.bias + c), centred, Simd::load(by.factor + c));
-  return Simd::between(value, Simd::splat(0), Simd::splat(6), Simd::load(gradient));
 }
 
 template <class Simd>
 void add_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
                 std::size_t channels, float* sum, float* product) {
-  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels)
-    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto inner = passed<Simd>(by, c, centred, gradient + c);
-      Simd::store(sum + c, Simd::load(sum + c) + inner);
-      Simd::store(product + c, Simd::add_product(Simd::load(product + c), inner, centred));
+  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const Passing<Simd> passing(by, c);
+    auto sums = Simd::load(sum + c), products = Simd::load(product + c);
+    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      const auto centred = Simd::load(values + at) - passing.mean;
+      const auto inner = passing.passed(centred, Simd::load(gradient + at));
+      sums = sums + inner;
+      products = Simd::add_product(products, inner, centred);
     }
+    Simd::store(sum + c, sums);
+    Simd::store(product + c, products);
+  });
 }
 
 template <class Simd>
 void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
                  bool past, float* out, float* sum, float* product) {
-  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels, out += channels)
-    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto inner = passed<Simd>(by, c, centred, gradient + c);
-      Simd::store(gradient + c, Simd::splat(0));
-      put<Simd>(past, out + c, inner);
-      Simd::store(sum + c, Simd::load(sum + c) + inner);
-      Simd::store(product + c, Simd::add_product(Simd::load(product + c), inner, centred));
+  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const Passing<Simd> passing(by, c);
+    auto sums = Simd::load(sum + c), products = Simd::load(product + c);
+    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      const auto centred = Simd::load(values + at) - passing.mean;
+      const auto inner = passing.passed(centred, Simd::load(gradient + at));
+      Simd::store(gradient + at, Simd::splat(0));
+      put<Simd>(past, out + at, inner);
+      sums = sums + inner;
+      products = Simd::add_product(products, inner, centred);
     }
+    Simd::store(sum + c, sums);
+    Simd::store(product + c, products);
+  });
   if (past) Simd::fence();
 }
 
 template <class Simd>
 void descend(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
              std::size_t places, std::size_t channels, bool past, float* out) {
-  for (std::size_t place = 0; place < places; ++place, values += channels, gradient += channels, out += channels)
-    for (std::size_t c = 0; c < channels; c += Simd::lanes) {
-      const auto centred = Simd::load(values + c) - Simd::load(by.mean + c);
-      const auto inner = passed<Simd>(by, c, centred, gradient + c);
-      const auto rest = inner - Simd::add_product(Simd::load(shift + c), centred, Simd::load(slope + c));
-      put<Simd>(past, out + c, Simd::load(by.factor + c) * rest);
+  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    const Passing<Simd> passing(by, c);
+    const auto shifts = Simd::load(shift + c), slopes = Simd::load(slope + c);
+    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      const auto centred = Simd::load(values + at) - passing.mean;
+      const auto inner = passing.passed(centred, Simd::load(gradient + at));
+      put<Simd>(past, out + at, passing.factor * (inner - Simd::add_product(shifts, centred, slopes)));
     }
+  });
   if (past) Simd::fence();
 }
 
