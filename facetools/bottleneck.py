@@ -25,7 +25,7 @@ def bottleneck(
 ) -> Tensor:
     """project(relu6(after(filters(relu6(norm(expand(images))))))) of float (n, channels, height, width): convolutions
     without bias, of which `filters` is depthwise, of 3 x 3 with a border in strides of 1 or 2, and `project` of 1 x 1;
-    by the core where it computes relu6."""
+    by the core where it computes relu6, for few channels or sixteens of them, else by torch."""
     layers = _way(images, expand)
     if layers is None or not (fits(images, norm) and fits(images, after) and len(images) > 1):
         return project(relu6(filters(relu6(expand(images), norm)), after))

@@ -111,7 +111,8 @@ class Expanded {
   void read(std::size_t map, std::size_t row, float* out) {
     const std::size_t channels = making_.maps.channels, block = lines_.inputs() * channels;
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k)
-      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, channels, k > 0, out);
+      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, channels, k > 0,
+                        out);
     layers().clamp(making_.by.affine(), out, making_.maps.width, channels, false, out);
   }
 
@@ -177,7 +178,8 @@ class Projected {
       const std::size_t count = end - from;
       const Aligned<float> kept = room<float>(count * channels);
       layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
-      Unpadded(count, outputs).multiply({kept.get(), count, channels, channels, 1}, weights.get(), out + from * outputs);
+      Unpadded rows(count, outputs);
+      rows.multiply({kept.get(), count, channels, channels, 1}, weights.get(), out + from * outputs);
     });
   }
 
@@ -239,7 +241,8 @@ void take_drag(const Making& making, const Scale& scale, const Drag& drag, float
       lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
     lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
-  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, columns, false, by_input.get());
+  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, columns, false,
+                    by_input.get());
   parallel_ranges(threads, places, places_of_task(places), progress, [&](std::size_t begin, std::size_t end) {
     const Aligned<float> drags = aligned<float>(at_a_time * columns);
     for (std::size_t from = begin; from < end; from += at_a_time) {

@@ -41,7 +41,7 @@ class Progress {
 };
 
 // Calls own(), and meanwhile help() in `count` other threads; neither may throw. To start threads takes longer than many
-// a task does, so they are kept.
+// a task does, so they are kept, and awake for a moment.
 void with_helpers(std::size_t count, const std::function<void()>& help, const std::function<void()>& own);
 
 // Calls body(task) for each task below tasks, on that many threads, the calling one included. The first exception
