@@ -75,15 +75,17 @@ void clamp(const Affine& by, const float* values, std::size_t places, std::size_
   if (past) Simd::fence();
 }
 
-template <class Simd>
-void add_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
-                std::size_t channels, float* sum, float* product) {
+// Adds what passes of each place and its product with the centred value, and calls take(at, what passes).
+template <class Simd, class Take>
+void each_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                 std::size_t channels, float* sum, float* product, const Take& take) {
   each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
     const Passing<Simd> passing(by, c);
     auto sums = Simd::load(sum + c), products = Simd::load(product + c);
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
       const auto centred = Simd::load(values + at) - passing.mean;
       const auto inner = passing.passed(centred, Simd::load(gradient + at));
+      take(at, inner);
       sums = sums + inner;
       products = Simd::add_product(products, inner, centred);
     }
@@ -93,21 +95,17 @@ void add_passed(const Affine& by, const float* values, const float* gradient, st
 }
 
 template <class Simd>
+void add_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                std::size_t channels, float* sum, float* product) {
+  each_passed<Simd>(by, values, gradient, places, channels, sum, product, [](std::size_t, const auto&) {});
+}
+
+template <class Simd>
 void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
                  bool past, float* out, float* sum, float* product) {
-  each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
-    const Passing<Simd> passing(by, c);
-    auto sums = Simd::load(sum + c), products = Simd::load(product + c);
-    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
-      const auto centred = Simd::load(values + at) - passing.mean;
-      const auto inner = passing.passed(centred, Simd::load(gradient + at));
-      Simd::store(gradient + at, Simd::splat(0));
-      put<Simd>(past, out + at, inner);
-      sums = sums + inner;
-      products = Simd::add_product(products, inner, centred);
-    }
-    Simd::store(sum + c, sums);
-    Simd::store(product + c, products);
+  each_passed<Simd>(by, values, gradient, places, channels, sum, product, [=](std::size_t at, const auto& inner) {
+    Simd::store(gradient + at, Simd::splat(0));
+    put<Simd>(past, out + at, inner);
   });
   if (past) Simd::fence();
 }
