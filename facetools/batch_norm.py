@@ -16,11 +16,13 @@ from facetools import _core
 
 def relu6(images: Tensor, norm: nn.Module) -> Tensor:
     """relu6(norm(images)) of float (n, channels, height, width); `norm` is batch normalisation (Ioffe and Szegedy
-    2015) or what took its place. By the core in training, for float32 in memory, channels last and in sixteens; else by
-    torch."""
+    2015) or what took its place. By the core in training, and in use without gradients, for float32 in memory, channels
+    last and in sixteens; else by torch."""
     if not fits(images, norm):
         return F.relu6(norm(images), inplace=True)
     batch: Any = norm
+    if not batch.training:
+        return _images(_normalised(rows_of(images), scale_in_use(batch)), images)
     out, moments = _Relu6.apply(images, batch.weight, batch.bias, batch.eps)
     follow(batch, moments, images.numel() // images.shape[1])
     return out
@@ -30,7 +32,7 @@ def fits(images: Tensor, norm: nn.Module) -> bool:
     """Whether the core computes what `norm` makes of such images, or of what a convolution makes of them."""
     return (
         type(norm) is nn.BatchNorm2d
-        and norm.training
+        and (norm.training or not torch.is_grad_enabled())
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
@@ -54,14 +56,12 @@ def follow(norm: nn.BatchNorm2d, moments: Tensor, places: int) -> None:
 class _Relu6(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        rows, threads = rows_of(images), torch.get_num_threads()
+        rows = rows_of(images)
         moments = moments_of(rows)
         scale = scale_by(moments, weight, bias, eps)
-        out = torch.empty_like(rows)
-        _core.normalise_relu6(rows.numpy(), scale.numpy(), out.numpy(), threads)
         ctx.save_for_backward(images, scale)
         ctx.mark_non_differentiable(moments)
-        return _images(out, images), moments
+        return _images(_normalised(rows, scale), images), moments
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *unused: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -85,6 +85,11 @@ def scale_by(moments: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tenso
     return torch.stack((weight, bias, moments[0], torch.rsqrt(moments[1] + eps)))
 
 
+def scale_in_use(norm: Any) -> Tensor:
+    """The same of a normalisation that is in use: by its moving averages."""
+    return scale_by(torch.stack((norm.running_mean, norm.running_var)), norm.weight, norm.bias, norm.eps)
+
+
 def maps_of(images: Tensor) -> Tensor:
     """Images (n, channels, height, width) as (n, height, width, channels), one after another."""
     return images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
@@ -93,6 +98,12 @@ def maps_of(images: Tensor) -> Tensor:
 def rows_of(images: Tensor) -> Tensor:
     """The same as (places, channels)."""
     return maps_of(images).reshape(-1, images.shape[1])
+
+
+def _normalised(rows: Tensor, scale: Tensor) -> Tensor:
+    out = torch.empty_like(rows)
+    _core.normalise_relu6(rows.numpy(), scale.numpy(), out.numpy(), torch.get_num_threads())
+    return out
 
 
 def _images(rows: Tensor, like: Tensor) -> Tensor:

@@ -41,10 +41,11 @@ class Dense(nn.Linear):
 
 def pointwise(images: Tensor, convolution: Any) -> Tensor:
     """convolution(images) of float (n, channels, height, width); one of 1 x 1 by the core where it computes a dense
-    layer and channels lie last."""
+    layer and channels lie last, and in use without gradients."""
     shape = (convolution.kernel_size, convolution.stride, convolution.padding, convolution.groups)
+    usual = shape == ((1, 1), (1, 1), (0, 0), 1) and convolution.bias is None
     last = images.is_contiguous(memory_format=torch.channels_last)
-    if not (shape == ((1, 1), (1, 1), (0, 0), 1) and convolution.training and convolution.bias is None and last):
+    if not (usual and last and (convolution.training or not torch.is_grad_enabled())):
         return convolution(images)
     weights = convolution.weight.flatten(1)
     if not fits(images, weights):

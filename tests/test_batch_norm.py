@@ -48,6 +48,22 @@ def test_gradients_come_in_any_layout() -> None:
         torch.testing.assert_close(ours["by images"].double(), theirs["by images"], rtol=1e-4, atol=1e-4)
 
 
+def test_in_use_it_goes_by_the_moving_averages(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    images, norm = torch.randn(4, 16, 5, 7).contiguous(memory_format=torch.channels_last), layer(16)
+    batch_norm.relu6(3 * images + 5, norm)
+    norm.eval()
+    expected = F.relu6(deepcopy(norm).double()(images.double()))
+    torch.testing.assert_close(batch_norm.relu6(images, norm).double(), expected, rtol=1e-4, atol=1e-4)
+    asked: list[int] = []
+    compute = _core.normalise_relu6
+    monkeypatch.setattr(_core, "normalise_relu6", lambda *given: [asked.append(1), compute(*given)])
+    with torch.no_grad():
+        found = batch_norm.relu6(images, norm)
+    assert len(asked) == 1 and found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     compute = _core.moments

@@ -79,6 +79,12 @@ def test_what_is_not_for_the_core_is_left_to_torch(calls: list[int]) -> None:
         (nn.Conv2d(32, 16, 1, bias=False), usual.contiguous()),
     ]:
         torch.testing.assert_close(pointwise(given, convolution), convolution(given))
+    in_use = nn.Conv2d(32, 16, 1, bias=False).eval()
+    with torch.no_grad():
+        found = pointwise(usual, in_use)
+    assert len(calls) == 1
+    torch.testing.assert_close(found, in_use(usual), rtol=1e-4, atol=1e-4)
+    calls.clear()
     with torch.autocast("cpu", torch.bfloat16):
         assert Dense(32, 16)(rows).dtype == torch.bfloat16
     assert not calls
