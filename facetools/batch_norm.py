@@ -1,4 +1,4 @@
-"""Batch normalisation in training and the ReLU6 after it as one layer, computed by the compiled core.
+"""Batch normalisation and the ReLU6 after it as one layer, computed by the compiled core.
 
 Layer by layer they read and write every image about twice as often, and memory is what they wait for.
 """

@@ -1,5 +1,5 @@
-"""Dense layers and convolutions of 1 x 1 in training, as products of matrices by the compiled core: of so few rows and
-columns it makes them in two thirds of the time that torch takes."""
+"""Dense layers and convolutions of 1 x 1 as products of matrices by the compiled core: of as few rows and columns as
+they have in training it makes them in two thirds of the time that torch takes."""
 
 from __future__ import annotations
 

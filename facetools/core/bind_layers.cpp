@@ -1,5 +1,5 @@
-// The part of the module facetools._core that learns: its faces are facetools/batch_norm.py, facetools/bottleneck.py and
-// facetools/adadelta.py.
+// The part of the module facetools._core that learns: its faces are facetools/batch_norm.py, facetools/bottleneck.py,
+// facetools/products.py and facetools/adadelta.py.
 #include "bind.hpp"
 
 #include <nanobind/stl/optional.h>
