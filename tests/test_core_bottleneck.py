@@ -80,6 +80,42 @@ def test_it_is_torchs_layers(
 
 
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("inputs", "kernel", "way"),
+    [(24, 1, ["expanded_depthwise"]), (48, 1, ["depthwise"]), (40, 1, []), (3, 3, ["expanded_depthwise"])],
+)
+def test_in_use_it_goes_by_the_moving_averages(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, kernel: int, way: list[str], stride: int
+) -> None:
+    torch.manual_seed(0)
+    layers = layers_of(inputs, 48, 24, stride, kernel)
+    images = torch.randn(3, inputs, 11, 8).contiguous(memory_format=torch.channels_last)
+    for _ in range(3):  # which makes the averages
+        bottleneck.bottleneck(images, *layers)
+    expand, first, filters, second, project = deepcopy(layers).double().eval()
+    expected = project(F.relu6(second(filters(F.relu6(first(expand(images.double())))))))
+    calls: list[str] = []
+    for name in ("expanded_depthwise", "depthwise"):
+        compute = getattr(_core, name)
+        monkeypatch.setattr(
+            _core, name, lambda *given, name=name, compute=compute: [calls.append(name), compute(*given)]
+        )
+    before = deepcopy(layers.eval().state_dict())
+    with torch.no_grad():
+        found = bottleneck.bottleneck(images, *layers)
+    assert calls == way
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in layers.state_dict().items())
+    # With gradients it is torch's, and with one normalisation that learns and one that does not.
+    assert bottleneck.bottleneck(images, *layers).requires_grad
+    layers[1].train()
+    with torch.no_grad():
+        bottleneck.bottleneck(images, *layers)
+    assert calls == way
+
+
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("inputs", "kernel"), [(24, 1), (48, 1), (3, 3)])
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, inputs: int, kernel: int, stride: int) -> None:
     torch.manual_seed(0)
