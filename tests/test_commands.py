@@ -322,6 +322,8 @@ def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> N
         (("train", "x", "-o", "y", "--image-size", "big"), b"is not a size in pixels"),
         (("train", "x", "-o", "y", "--dropout", "2"), b"dropout is 2"),
         (("train", "x", "-o", "y", "--averaging", "0"), b"--distillation 0.7 needs a teacher"),
+        (("train", "x", "-o", "y", "--schedule", "constant", "--final-rate", "0.1"), b"that of a constant"),
+        (("report", "x.npy", "--noisy", "0.8"), b"noisy is the lower one"),
         (("train", "x", "-o", "y", "--distillation", "0", "--teacher", "z"), b"--teacher needs --distillation"),
         (("augment", "x", "-o", "y", "--zoom", "1.5"), b"zoom"),
         (("augment", "x", "-o", "y", "--rotation", "nan"), b"--rotation: it is not a number"),

@@ -63,6 +63,8 @@ def fa_report(
     from facetools import files, table
     from facetools.report import as_figures, as_html, as_text, build, save_figure
 
+    if not 0 <= noisy < prominent <= 1:
+        raise typer.BadParameter("--noisy and --prominent are shares from 0 to 1, and noisy is the lower one")
     listed, _ = table.read(source)
     if labels is not None:
         listed = _with_labels(job, listed, labels)

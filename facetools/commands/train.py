@@ -229,6 +229,8 @@ def fa_train(
         raise typer.BadParameter(
             f"--distillation {settings.distillation:g} needs a teacher: --teacher, or the moving average of --averaging"
         )
+    if final_rate and settings.schedule == "constant":
+        raise typer.BadParameter("--final-rate is where a rate that falls ends; that of a constant --schedule stays")
     run, here = Path(output), place()
     job.follows = not here.first
     asked: list[int] = []
