@@ -66,15 +66,41 @@ def kmeans_seed(
 def warp(images: NDArray[np.uint8], warps: NDArray[np.float64], out: NDArray[np.float32], threads: int) -> None: ...
 def resize(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None: ...
 def moments(values: NDArray[np.float32], out: NDArray[np.float32], threads: int) -> None: ...
-def normalise_relu6(
-    values: NDArray[np.float32], scale: NDArray[np.float32], out: NDArray[np.float32], threads: int
+def take_moments(
+    moments: NDArray[np.float32],
+    places: int,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    epsilon: float,
+    momentum: float,
+    scale: NDArray[np.float32],
 ) -> None: ...
-def normalise_relu6_backward(
+def normalise(
     values: NDArray[np.float32],
     scale: NDArray[np.float32],
+    low: float,
+    high: float,
+    added: NDArray[np.float32] | None,
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def normalise_backward(
+    values: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    low: float,
+    high: float,
     gradient: NDArray[np.float32],
     by_value: NDArray[np.float32],
     by_scale: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def expand(
+    images: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+    moments: NDArray[np.float32],
     threads: int,
 ) -> None: ...
 def depthwise(
@@ -86,16 +112,21 @@ def depthwise(
     moments: NDArray[np.float32],
     threads: int,
 ) -> None: ...
-def depthwise_backward(
+def kept_backward(
+    images: NDArray[np.float32],
+    weights: NDArray[np.float32],
     maps: NDArray[np.float32],
     scale: NDArray[np.float32],
     filters: NDArray[np.float32],
     stride: int,
     filtered: NDArray[np.float32],
     filtered_scale: NDArray[np.float32],
+    projection: NDArray[np.float32],
     gradient: NDArray[np.float32],
-    by_maps: NDArray[np.float32],
+    by_images: NDArray[np.float32] | None,
+    by_weights: NDArray[np.float32],
     by_filters: NDArray[np.float32],
+    by_projection: NDArray[np.float32],
     by_scale: NDArray[np.float32],
     by_filtered_scale: NDArray[np.float32],
     threads: int,

@@ -1,17 +1,21 @@
-"""Batch normalisation and the ReLU6 after it as one layer, computed by the compiled core.
+"""Batch normalisation, with the ReLU6 after it as one layer, computed by the compiled core.
 
 Layer by layer they read and write every image about twice as often, and memory is what they wait for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetools import _core
+
+#: What normalised values are kept between: by ReLU6, or not at all.
+RELU6, LINEAR = (0.0, 6.0), (-math.inf, math.inf)
 
 
 def relu6(images: Tensor, norm: nn.Module) -> Tensor:
@@ -22,20 +26,15 @@ def relu6(images: Tensor, norm: nn.Module) -> Tensor:
         return F.relu6(norm(images), inplace=True)
     batch: Any = norm
     if not batch.training:
-        return _images(_normalised(rows_of(images), scale_in_use(batch)), images)
-    out, moments = _Relu6.apply(images, batch.weight, batch.bias, batch.eps)
-    follow(batch, moments, images.numel() // images.shape[1])
+        return _images(normalised(rows_of(images), scale_in_use(batch), RELU6), images)
+    out: Tensor = _Relu6.apply(images, batch.weight, batch.bias, batch)
     return out
 
 
 def fits(images: Tensor, norm: nn.Module) -> bool:
-    """Whether the core computes what `norm` makes of such images, or of what a convolution makes of them."""
+    """Whether the core computes what `norm` and ReLU6 make of such images, or of what a convolution makes of them."""
     return (
-        type(norm) is nn.BatchNorm2d
-        and (norm.training or not torch.is_grad_enabled())
-        and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
+        usual(norm)
         and norm.num_features % 16 == 0
         and images.device.type == "cpu"
         and images.dtype == torch.float32
@@ -45,32 +44,30 @@ def fits(images: Tensor, norm: nn.Module) -> bool:
     )
 
 
-def follow(norm: nn.BatchNorm2d, moments: Tensor, places: int) -> None:
-    """Has the moving averages of `norm` follow the `moments` (2, channels) of so many places."""
-    batch: Any = norm
-    batch.num_batches_tracked.add_(1)
-    batch.running_mean.lerp_(moments[0], batch.momentum)
-    batch.running_var.lerp_(moments[1] * (places / (places - 1)), batch.momentum)
+def usual(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether it is batch normalisation as the core computes it: in training, or in use without gradients."""
+    return (
+        type(norm) is nn.BatchNorm2d
+        and (norm.training or not torch.is_grad_enabled())
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+    )
 
 
 class _Relu6(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         rows = rows_of(images)
-        moments = moments_of(rows)
-        scale = scale_by(moments, weight, bias, eps)
+        scale = scale_of(norm, moments_of(rows), len(rows))
         ctx.save_for_backward(images, scale)
-        ctx.mark_non_differentiable(moments)
-        return _images(_normalised(rows, scale), images), moments
+        return _images(normalised(rows, scale, RELU6), images)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *unused: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         images, scale = ctx.saved_tensors
-        rows, threads = rows_of(images), torch.get_num_threads()
-        by_rows, by_scale = torch.empty_like(rows), torch.empty(2, rows.shape[1])
-        outer = rows_of(gradient).numpy()
-        _core.normalise_relu6_backward(rows.numpy(), scale.numpy(), outer, by_rows.numpy(), by_scale.numpy(), threads)
-        return _images(by_rows, images), by_scale[0], by_scale[1], None
+        by_rows, by_scale = led_back(rows_of(images), scale, RELU6, rows_of(gradient))
+        return _images(by_rows, images), *by_scale, None
 
 
 def moments_of(rows: Tensor) -> Tensor:
@@ -80,14 +77,35 @@ def moments_of(rows: Tensor) -> Tensor:
     return moments
 
 
-def scale_by(moments: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """What the core normalises values of such moments by, by channel."""
-    return torch.stack((weight, bias, moments[0], torch.rsqrt(moments[1] + eps)))
+def scale_of(norm: Any, moments: Tensor, places: int) -> Tensor:
+    """What the core normalises values by, (4, channels), that have such moments (2, channels) over so many places; the
+    moving averages of `norm` follow those."""
+    scale = torch.empty(4, norm.num_features)
+    learned = (norm.weight.detach().numpy(), norm.bias.detach().numpy())
+    averages = (norm.running_mean.numpy(), norm.running_var.numpy())
+    norm.num_batches_tracked.add_(1)
+    _core.take_moments(moments.numpy(), places, *learned, *averages, norm.eps, norm.momentum, scale.numpy())
+    return scale
 
 
 def scale_in_use(norm: Any) -> Tensor:
     """The same of a normalisation that is in use: by its moving averages."""
-    return scale_by(torch.stack((norm.running_mean, norm.running_var)), norm.weight, norm.bias, norm.eps)
+    return torch.stack((norm.weight, norm.bias, norm.running_mean, torch.rsqrt(norm.running_var + norm.eps)))
+
+
+def normalised(rows: Tensor, scale: Tensor, bounds: tuple[float, float], added: Tensor | None = None) -> Tensor:
+    """`rows` (places, channels), normalised and kept between the bounds, and with what there is to be added."""
+    out, more = torch.empty_like(rows), None if added is None else added.numpy()
+    _core.normalise(rows.numpy(), scale.numpy(), *bounds, more, out.numpy(), torch.get_num_threads())
+    return out
+
+
+def led_back(rows: Tensor, scale: Tensor, bounds: tuple[float, float], gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the gradient by what is `normalised` those by the rows and by weight and bias, (2, channels)."""
+    by_rows, by_scale = torch.empty_like(rows), torch.empty(2, rows.shape[1])
+    given = (rows.numpy(), scale.numpy(), *bounds, gradient.numpy())
+    _core.normalise_backward(*given, by_rows.numpy(), by_scale.numpy(), torch.get_num_threads())
+    return by_rows, by_scale
 
 
 def maps_of(images: Tensor) -> Tensor:
@@ -98,12 +116,6 @@ def maps_of(images: Tensor) -> Tensor:
 def rows_of(images: Tensor) -> Tensor:
     """The same as (places, channels)."""
     return maps_of(images).reshape(-1, images.shape[1])
-
-
-def _normalised(rows: Tensor, scale: Tensor) -> Tensor:
-    out = torch.empty_like(rows)
-    _core.normalise_relu6(rows.numpy(), scale.numpy(), out.numpy(), torch.get_num_threads())
-    return out
 
 
 def _images(rows: Tensor, like: Tensor) -> Tensor:

@@ -6,47 +6,82 @@ is large, and to write and to read it layer by layer is what training waits for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facetools import _core
-from facetools.batch_norm import fits, follow, maps_of, moments_of, relu6, scale_by, scale_in_use
-from facetools.products import product
+from facetools.batch_norm import (
+    LINEAR,
+    fits,
+    led_back,
+    maps_of,
+    moments_of,
+    normalised,
+    relu6,
+    scale_in_use,
+    scale_of,
+    usual,
+)
 
 #: Inputs at most of an expansion that is not kept but made anew on the way back: more cost more to make, and what they
 #: are expanded to is smaller.
 FEW = 32
 
+#: Channels at most that one thread takes of those that are kept.
+GROUP = 96
 
-def bottleneck(
-    images: Tensor, expand: nn.Module, norm: nn.Module, filters: nn.Module, after: nn.Module, project: nn.Module
-) -> Tensor:
-    """project(relu6(after(filters(relu6(norm(expand(images))))))) of float (n, channels, height, width): convolutions
-    without bias, of which `filters` is depthwise, of 3 x 3 with a border in strides of 1 or 2, and `project` of 1 x 1;
-    by the core where it computes relu6, for few channels or sixteens of them, else by torch."""
-    first: Any = norm
-    second: Any = after
-    wide: Any = expand
-    depthwise: Any = filters
-    narrow: Any = project
-    way = _way(images, wide)
-    fitting = fits(images, norm) and fits(images, after) and first.training == second.training and len(images) > 1
-    if way is None or not fitting:
-        return project(relu6(filters(relu6(expand(images), norm)), after))
-    strides = wide.stride[0], depthwise.stride[0]
-    if not first.training:
-        expansion = way(maps_of(images), wide.weight, strides[0])
-        filtered, _ = expansion.filtered(scale_in_use(first), _taps(depthwise.weight), strides[1])
-        return _projected(filtered, scale_in_use(second), narrow.weight.flatten(1)).permute(0, 3, 1, 2)
-    weights = (first.weight, first.bias, depthwise.weight, second.weight, second.bias)
-    settings = ((first.eps, second.eps), strides, way)
-    out, places, moments, after_moments = _Bottleneck.apply(images, wide.weight, narrow.weight, *weights, *settings)
-    follow(first, moments, places)
-    follow(second, after_moments, out.numel() // out.shape[1])
-    return out
+
+class Layers(NamedTuple):
+    """From one linear bottleneck to the next: convolutions without bias, of which `filters` is depthwise, of 3 x 3 with
+    a border in strides of 1 or 2, and `project` of 1 x 1; and the normalisation after each."""
+
+    expand: Any
+    expand_norm: Any
+    filters: Any
+    filters_norm: Any
+    project: Any
+    project_norm: Any
+
+
+def bottleneck(images: Tensor, layers: Layers, *, residual: bool) -> Tensor:
+    """What the layers make of float (n, channels, height, width), with ReLU6 after the first two normalisations, and
+    with `residual` the images themselves; by the core where it computes relu6, for few channels or sixteens of them,
+    else by torch."""
+    way = _way(images, layers.expand)
+    if way is None or not _fit(images, layers):
+        expanded = relu6(layers.expand(images), layers.expand_norm)
+        filtered = relu6(layers.filters(expanded), layers.filters_norm)
+        out: Tensor = layers.project_norm(layers.project(filtered))
+        return images + out if residual else out
+    if layers.expand_norm.training:
+        weights = [weight for layer in layers for weight in (layer.weight, layer.bias) if weight is not None]
+        learned: Tensor = _Bottleneck.apply(images, layers, way, residual, *weights)
+        return learned
+    maps = maps_of(images)
+    expansion = way(maps, layers.expand.weight, layers.expand.stride[0])
+    scales = [scale_in_use(norm) for norm in layers[1::2]]
+    filtered, _ = expansion.filtered(scales[0], _taps(layers.filters.weight), layers.filters.stride[0])
+    projected = _projected(filtered, scales[1], layers.project.weight.flatten(1))
+    return _normalised(projected, scales[2], maps if residual else None).permute(0, 3, 1, 2)
+
+
+def _fit(images: Tensor, layers: Layers) -> bool:
+    """Whether the core computes what the layers make of images that it expands."""
+    first, second, last = layers[1::2]
+    steps = layers.expand.stride[0], layers.filters.stride[0]
+    places = len(images) * math.prod(_filtered(_filtered(side, steps[0]), steps[1]) for side in images.shape[2:])
+    return (
+        len(images) > 1
+        and fits(images, first)
+        and fits(images, second)
+        and usual(last)
+        and places * last.num_features % math.lcm(16, last.num_features) == 0
+        and first.training == second.training == last.training
+    )
 
 
 def _way(images: Tensor, expand: Any) -> type[_Kept | _Anew] | None:
@@ -63,48 +98,44 @@ def _way(images: Tensor, expand: Any) -> type[_Kept | _Anew] | None:
 class _Bottleneck(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        images: Tensor,
-        expand: Tensor,
-        project: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        filters: Tensor,
-        after_weight: Tensor,
-        after_bias: Tensor,
-        eps: tuple[float, float],
-        strides: tuple[int, int],
-        way: type[_Kept | _Anew],
-    ) -> tuple[Tensor, int, Tensor, Tensor]:
-        taps, narrow = _taps(filters), project.flatten(1).contiguous()
-        expansion = way(maps_of(images), expand, strides[0])
-        moments = expansion.moments()
-        scale = scale_by(moments, weight, bias, eps[0])
-        filtered, after_moments = expansion.filtered(scale, taps, strides[1])
-        after_scale = scale_by(after_moments, after_weight, after_bias, eps[1])
-        out = _projected(filtered, after_scale, narrow)
-        ctx.save_for_backward(scale, taps, filtered, after_scale, narrow, *expansion.kept())
-        ctx.strides, ctx.back = strides, way.back
-        ctx.mark_non_differentiable(moments, after_moments)
-        places = len(images) * expansion.size[0] * expansion.size[1]
-        return out.permute(0, 3, 1, 2), places, moments, after_moments
+        ctx: Any, images: Tensor, layers: Layers, way: type[_Kept | _Anew], residual: bool, *weights: Tensor
+    ) -> Tensor:
+        expand, _, _, filters, _, _, project, _, _ = weights
+        strides = layers.expand.stride[0], layers.filters.stride[0]
+        maps, taps, narrow = maps_of(images), _taps(filters), project.flatten(1).contiguous()
+        expansion = way(maps, expand, strides[0])
+        scale = scale_of(layers.expand_norm, expansion.moments(), len(maps) * math.prod(expansion.size))
+        filtered, moments = expansion.filtered(scale, taps, strides[1])
+        after_scale = scale_of(layers.filters_norm, moments, math.prod(filtered.shape[1:4]))
+        projected = _projected(filtered, after_scale, narrow)
+        rows = projected.view(-1, len(narrow))
+        last_scale = scale_of(layers.project_norm, moments_of(rows), len(rows))
+        ctx.save_for_backward(scale, taps, filtered, after_scale, narrow, projected, last_scale, *expansion.kept())
+        ctx.strides, ctx.back, ctx.residual = strides, way.back, residual
+        return _normalised(projected, last_scale, maps if residual else None).permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
-        scale, taps, filtered, after_scale, narrow, *kept = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        scale, taps, filtered, after_scale, narrow, projected, last_scale, *kept = ctx.saved_tensors
+        outer, rows = maps_of(gradient), projected.view(-1, len(narrow))
+        by_rows, by_last = led_back(rows, last_scale, LINEAR, outer.view(rows.shape))
         by_taps, by_narrow = torch.empty_like(taps), torch.empty_like(narrow)
         by_scale, by_after = torch.empty_like(scale[:2]), torch.empty_like(scale[:2])
-        layers = _Layers(scale, taps, filtered, after_scale, narrow)
-        found = _Layers(by_scale, by_taps, filtered, by_after, by_narrow)
-        by_maps, by_expand = ctx.back(kept, layers, ctx.strides, maps_of(gradient), found, ctx.needs_input_grad[0])
+        middle = _Middle(scale, taps, filtered, after_scale, narrow)
+        found = _Middle(by_scale, by_taps, filtered, by_after, by_narrow)
+        by_maps, by_expand = ctx.back(
+            kept, middle, ctx.strides, by_rows.view(projected.shape), found, ctx.needs_input_grad[0]
+        )
+        if by_maps is not None and ctx.residual:
+            by_maps += outer
         by_images = None if by_maps is None else by_maps.permute(0, 3, 1, 2)
-        by_layers = (*by_scale, _filters(by_taps), *by_after)
-        return by_images, by_expand, by_narrow[..., None, None], *by_layers, None, None, None
+        by_middle = (*by_scale, _filters(by_taps), *by_after)
+        return by_images, None, None, None, by_expand, *by_middle, by_narrow[..., None, None], *by_last
 
 
-class _Layers(NamedTuple):
+class _Middle(NamedTuple):
     """What comes after the expansion, or the gradients by it: normalisation, filters (9, channels), what they make
-    (n, height, width, channels), its normalisation, and the projection (outputs, channels)."""
+    (groups, n, height, width, channels of a group), its normalisation, and the projection (outputs, channels)."""
 
     scale: Tensor
     taps: Tensor
@@ -114,18 +145,23 @@ class _Layers(NamedTuple):
 
 
 class _Kept:
-    """Images (n, height, width, inputs), and what a convolution of 1 x 1 expands them to."""
+    """Images (n, height, width, inputs), and what a convolution of 1 x 1 expands them to, by groups of channels:
+    (groups, n, height, width, channels of a group)."""
 
     def __init__(self, maps: Tensor, expand: Tensor, stride: int) -> None:
         self._rows, self._wide = maps.view(-1, maps.shape[3]), expand.flatten(1)
         self.size = maps.shape[1:3]
-        self._expanded = product(self._rows, self._wide, turned_b=True).view(*maps.shape[:3], -1)
+        channels, threads = len(expand), torch.get_num_threads()
+        group = _group(channels, threads)
+        self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
+        given = (self._rows.numpy(), self._wide.numpy())
+        _core.expand(*given, self._expanded.numpy(), self._moments.numpy(), threads)
 
     def moments(self) -> Tensor:
-        return moments_of(self._expanded.view(-1, len(self._wide)))
+        return self._moments
 
     def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        out, moments = _room(len(self._expanded), self.size, taps, stride)
+        out, moments = _room(self._expanded.shape, stride)
         given = (self._expanded.numpy(), scale.numpy(), taps.numpy(), stride)
         _core.depthwise(*given, out.numpy(), moments.numpy(), torch.get_num_threads())
         return out, moments
@@ -136,27 +172,23 @@ class _Kept:
     @staticmethod
     def back(
         kept: list[Tensor],
-        layers: _Layers,
+        layers: _Middle,
         strides: tuple[int, int],
         gradient: Tensor,
-        found: _Layers,
+        found: _Middle,
         to_images: bool,
     ) -> tuple[Tensor | None, Tensor]:
         """Of the gradient by the projected images those by the images and the expansion; `found` takes the others."""
-        (rows, wide, expanded), threads = kept, torch.get_num_threads()
-        outer = gradient.view(-1, len(layers.narrow))
-        hidden = torch.empty(len(outer), len(wide))
-        filtered = layers.filtered.view(hidden.shape).numpy()
-        _core.normalise_relu6(filtered, layers.after_scale.numpy(), hidden.numpy(), threads)
-        _core.product(outer.numpy(), hidden.numpy(), True, False, found.narrow.numpy(), threads)
-        by_hidden, by_expanded = product(outer, layers.narrow).view(layers.filtered.shape), torch.empty_like(expanded)
-        before = (expanded.numpy(), layers.scale.numpy(), layers.taps.numpy(), strides[1])
-        after = (layers.filtered.numpy(), layers.after_scale.numpy(), by_hidden.numpy(), by_expanded.numpy())
-        by_layers = (found.taps.numpy(), found.scale.numpy(), found.after_scale.numpy())
-        _core.depthwise_backward(*before, *after, *by_layers, threads)
-        by_rows = by_expanded.view(len(rows), -1)
-        by_maps = product(by_rows, wide).view(*expanded.shape[:3], -1) if to_images else None
-        return by_maps, product(by_rows, rows, turned_a=True)[..., None, None]
+        rows, wide, expanded = kept
+        by_rows, by_wide = torch.empty_like(rows) if to_images else None, torch.empty_like(wide)
+        before = (rows.numpy(), wide.numpy(), expanded.numpy(), layers.scale.numpy(), layers.taps.numpy(), strides[1])
+        after = (layers.filtered.numpy(), layers.after_scale.numpy(), layers.narrow.numpy())
+        outer = gradient.view(-1, len(layers.narrow)).numpy()
+        by_expansion = (None if by_rows is None else by_rows.numpy(), by_wide.numpy())
+        by_layers = (found.taps.numpy(), found.narrow.numpy(), found.scale.numpy(), found.after_scale.numpy())
+        _core.kept_backward(*before, *after, outer, *by_expansion, *by_layers, torch.get_num_threads())
+        by_maps = None if by_rows is None else by_rows.view(*expanded.shape[1:4], -1)
+        return by_maps, by_wide[..., None, None]
 
 
 class _Anew:
@@ -165,7 +197,7 @@ class _Anew:
 
     def __init__(self, maps: Tensor, expand: Tensor, stride: int) -> None:
         self._maps, self._stride = maps, stride
-        self.size = [(side - 1) // stride + 1 for side in maps.shape[1:3]]
+        self.size = [_filtered(side, stride) for side in maps.shape[1:3]]
         # Of each row and column of the kernel, and channel.
         self._wide = expand.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
 
@@ -177,9 +209,9 @@ class _Anew:
         return moments
 
     def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        out, moments = _room(len(self._maps), self.size, taps, stride)
+        out, moments = _room((1, len(self._maps), *self.size, taps.shape[1]), stride)
         given = (self._maps.numpy(), self._wide.numpy(), self._stride, scale.numpy(), taps.numpy(), stride)
-        _core.expanded_depthwise(*given, out.numpy(), moments.numpy(), torch.get_num_threads())
+        _core.expanded_depthwise(*given, out[0].numpy(), moments.numpy(), torch.get_num_threads())
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
@@ -188,17 +220,17 @@ class _Anew:
     @staticmethod
     def back(
         kept: list[Tensor],
-        layers: _Layers,
+        layers: _Middle,
         strides: tuple[int, int],
         gradient: Tensor,
-        found: _Layers,
+        found: _Middle,
         to_images: bool,
     ) -> tuple[Tensor | None, Tensor]:
         """As _Kept does."""
         maps, wide, of_inputs = kept
         by_maps, by_wide = torch.empty_like(maps) if to_images else None, torch.empty_like(wide)
         expansion = (maps.numpy(), wide.numpy(), strides[0], of_inputs.numpy())
-        after = (layers.filtered.numpy(), layers.after_scale.numpy(), layers.narrow.numpy(), gradient.numpy())
+        after = (layers.filtered[0].numpy(), layers.after_scale.numpy(), layers.narrow.numpy(), gradient.numpy())
         by_expansion = (None if by_maps is None else by_maps.numpy(), by_wide.numpy())
         by_layers = (found.taps.numpy(), found.narrow.numpy(), found.scale.numpy(), found.after_scale.numpy())
         before = (*expansion, layers.scale.numpy(), layers.taps.numpy(), strides[1])
@@ -208,11 +240,18 @@ class _Anew:
 
 
 def _projected(filtered: Tensor, scale: Tensor, narrow: Tensor) -> Tensor:
-    """Filtered images (n, height, width, channels), normalised and kept from 0 to 6, by (outputs, channels)."""
-    out = torch.empty(*filtered.shape[:3], len(narrow))
-    rows, to = filtered.view(-1, filtered.shape[3]), out.view(-1, len(narrow))
-    _core.normalise_project(rows.numpy(), scale.numpy(), narrow.numpy(), to.numpy(), torch.get_num_threads())
+    """Filtered images (groups, n, height, width, channels of a group), normalised and kept from 0 to 6, by (outputs,
+    channels)."""
+    out = torch.empty(*filtered.shape[1:4], len(narrow))
+    planes, to = filtered.flatten(1, 3), out.view(-1, len(narrow))
+    _core.normalise_project(planes.numpy(), scale.numpy(), narrow.numpy(), to.numpy(), torch.get_num_threads())
     return out
+
+
+def _normalised(projected: Tensor, scale: Tensor, added: Tensor | None) -> Tensor:
+    """Projected images (n, height, width, channels), normalised, and with those that are to be added."""
+    more = None if added is None else added.view(-1, added.shape[3])
+    return normalised(projected.view(-1, projected.shape[3]), scale, LINEAR, more).view(projected.shape)
 
 
 def _taps(filters: Tensor) -> Tensor:
@@ -225,7 +264,21 @@ def _filters(taps: Tensor) -> Tensor:
     return taps.t().reshape(-1, 1, 3, 3)
 
 
-def _room(count: int, size: Sequence[int], taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """For what filters make of so many images, (n, height, width, channels), and for its moments (2, channels)."""
-    height, width = ((side - 1) // stride + 1 for side in size)
-    return torch.empty(count, height, width, taps.shape[1]), torch.empty(2, taps.shape[1])
+def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:
+    """For what filters make of images of such a shape (groups, n, height, width, channels of a group), and for its
+    moments (2, channels)."""
+    groups, count, height, width, group = shape
+    out = torch.empty(groups, count, _filtered(height, stride), _filtered(width, stride), group)
+    return out, torch.empty(2, groups * group)
+
+
+def _group(channels: int, threads: int) -> int:
+    """How many channels lie together: as many as the caches hold of small maps, and fewer for many threads. No sum
+    depends on it."""
+    most = max(16, min(GROUP, channels // (2 * threads)))
+    return max(some for some in range(16, most + 1, 16) if channels % some == 0)
+
+
+def _filtered(side: int, stride: int) -> int:
+    """The side of what filters with a border make of maps, or of what one of 1 x 1 makes."""
+    return (side - 1) // stride + 1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facetools import batch_norm
 from facetools.architecture import FIRST, LAST, blocks
-from facetools.bottleneck import bottleneck
+from facetools.bottleneck import Layers, bottleneck
 from facetools.products import pointwise
 
 
@@ -36,9 +36,8 @@ class _Block(nn.Module):
     def after(self, expansion: Any, images: Tensor) -> Tensor:
         """What becomes of images that `expansion` expands: the first layer, or what takes its place."""
         layers: list[Any] = list(self.conv)
-        (expand, before, _), (filters, norm, _), (project, last) = expansion, layers[-3], layers[-2:]
-        out: Tensor = last(bottleneck(images, expand, before, filters, norm, project))
-        return images + out if self._residual else out
+        (expand, norm, _), (filters, filters_norm, _), last = expansion, layers[-3], layers[-2:]
+        return bottleneck(images, Layers(expand, norm, filters, filters_norm, *last), residual=self._residual)
 
 
 class _Normalised(nn.Sequential):

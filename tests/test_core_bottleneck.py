@@ -23,22 +23,33 @@ def norm_of(channels: int) -> nn.BatchNorm2d:
 
 
 def layers_of(inputs: int, channels: int, outputs: int, stride: int, kernel: int = 1) -> nn.ModuleList:
-    """Expansion, normalisation, filters, normalisation and projection."""
+    """Expansion, filters and projection, each with its normalisation."""
     expand = nn.Conv2d(inputs, channels, kernel, 1 + kernel // 2, kernel // 2, bias=False)
     filters = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
     project = nn.Conv2d(channels, outputs, 1, bias=False)
-    return nn.ModuleList([expand, norm_of(channels), filters, norm_of(channels), project])
+    return nn.ModuleList([expand, norm_of(channels), filters, norm_of(channels), project, norm_of(outputs)])
 
 
-def learned(start: nn.ModuleList, images: Tensor, dtype: torch.dtype, *, to_images: bool = True) -> list[Tensor]:
+def between(images: Tensor, layers: nn.ModuleList, *, residual: bool = False) -> Tensor:
+    return bottleneck.bottleneck(images, bottleneck.Layers(*layers), residual=residual)
+
+
+def by_torch(images: Tensor, layers: nn.ModuleList) -> Tensor:
+    expand, first, filters, second, project, last = layers
+    return last(project(F.relu6(second(filters(F.relu6(first(expand(images))))))))
+
+
+def learned(
+    start: nn.ModuleList, images: Tensor, dtype: torch.dtype, *, to_images: bool = True, residual: bool = False
+) -> list[Tensor]:
     """What comes out of copies of the layers, their moving averages and the gradients, after a step."""
     layers = deepcopy(start).to(dtype)
     given = images.to(dtype, copy=True).requires_grad_(to_images)
-    out = bottleneck.bottleneck(given, *layers)
+    out = between(given, layers, residual=residual)
     torch.manual_seed(1)
     out.backward(torch.randn(out.shape).to(dtype))
     gradients = [weight.grad for weight in (*layers.parameters(), given) if weight.grad is not None]
-    assert len(gradients) == 7 + to_images
+    assert len(gradients) == 9 + to_images
     return [out, *layers.buffers(), *gradients]
 
 
@@ -73,10 +84,14 @@ def test_it_is_torchs_layers(
     start[0].stride = (expand_stride, expand_stride)
     images = (3 * torch.randn(shape) + 5).contiguous(memory_format=torch.channels_last)
     assert fits(images, start[1])
-    by_core, by_torch = (learned(start, images, dtype, to_images=to_images) for dtype in (torch.float32, torch.float64))
-    assert by_core[0].is_contiguous(memory_format=torch.channels_last)
-    for ours, theirs in zip(by_core, by_torch, strict=True):
-        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-3)
+    for residual in {False, outputs == shape[1] and stride == expand_stride == 1}:
+        ours, theirs = (
+            learned(start, images, dtype, to_images=to_images, residual=residual)
+            for dtype in (torch.float32, torch.float64)
+        )
+        assert ours[0].is_contiguous(memory_format=torch.channels_last)
+        for found, exact in zip(ours, theirs, strict=True):
+            assert (found.double() - exact).abs().max() < 1e-5 * exact.abs().max().clip(100)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -91,9 +106,8 @@ def test_in_use_it_goes_by_the_moving_averages(
     layers = layers_of(inputs, 48, 24, stride, kernel)
     images = torch.randn(3, inputs, 11, 8).contiguous(memory_format=torch.channels_last)
     for _ in range(3):  # which makes the averages
-        bottleneck.bottleneck(images, *layers)
-    expand, first, filters, second, project = deepcopy(layers).double().eval()
-    expected = project(F.relu6(second(filters(F.relu6(first(expand(images.double())))))))
+        between(images, layers)
+    expected = by_torch(images.double(), deepcopy(layers).double().eval())
     calls: list[str] = []
     for name in ("expanded_depthwise", "depthwise"):
         compute = getattr(_core, name)
@@ -102,16 +116,16 @@ def test_in_use_it_goes_by_the_moving_averages(
         )
     before = deepcopy(layers.eval().state_dict())
     with torch.no_grad():
-        found = bottleneck.bottleneck(images, *layers)
+        found = between(images, layers)
     assert calls == way
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in layers.state_dict().items())
     # With gradients it is torch's, and with one normalisation that learns and one that does not.
-    assert bottleneck.bottleneck(images, *layers).requires_grad
+    assert between(images, layers).requires_grad
     layers[1].train()
     with torch.no_grad():
-        bottleneck.bottleneck(images, *layers)
+        between(images, layers)
     assert calls == way
 
 
@@ -144,7 +158,7 @@ def test_few_channels_are_expanded_anew_and_more_are_kept(monkeypatch: pytest.Mo
         (4, 3, []),
     ]:
         images = torch.randn(2, inputs, 8, 6).contiguous(memory_format=torch.channels_last)
-        bottleneck.bottleneck(images, *layers_of(inputs, 48, 16, 1, kernel))
+        between(images, layers_of(inputs, 48, 16, 1, kernel))
         assert calls == expected
         calls.clear()
 
@@ -153,36 +167,36 @@ def test_what_does_not_fit_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("expanded_moments", "depthwise"):
         monkeypatch.setattr(_core, name, lambda *given: pytest.fail("the core was asked"))
     images = torch.randn(2, 16, 4, 5).contiguous(memory_format=torch.channels_last)
-    expand, usual, filters, _, project = layers_of(16, 32, 8, 2)
-    for norm in [
-        norm_of(32).eval(),
-        nn.Identity(),
-        nn.BatchNorm2d(32, momentum=None),
-        nn.BatchNorm2d(32, affine=False),
-        nn.BatchNorm2d(32, track_running_stats=False),
-    ]:
-        for before, after in [(norm, usual), (usual, norm)]:
-            first, second = deepcopy(before), deepcopy(after)
-            expected = project(F.relu6(second(filters(F.relu6(first(expand(images)))))))
-            found = bottleneck.bottleneck(images, expand, deepcopy(before), filters, deepcopy(after), project)
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    usual = layers_of(16, 32, 8, 2)
+    for place, channels in [(1, 32), (3, 32), (5, 8)]:
+        for norm in [
+            norm_of(channels).eval(),
+            nn.Identity(),
+            nn.BatchNorm2d(channels, momentum=None),
+            nn.BatchNorm2d(channels, affine=False),
+            nn.BatchNorm2d(channels, track_running_stats=False),
+        ]:
+            layers = deepcopy(usual)
+            layers[place] = norm
+            expected = by_torch(images, deepcopy(layers))
+            torch.testing.assert_close(between(images, layers), expected, rtol=1e-4, atol=1e-4)
     for dtype, others in [
         (torch.float32, images.contiguous()),
         (torch.float64, images.double()),
         (torch.float32, images[:1]),
+        (torch.float32, images[:, :, :3, :1].repeat(3, 1, 1, 1)),  # whose places are no sixteens of outputs
     ]:
-        layers = layers_of(16, 32, 8, 2).to(dtype)
-        expand, first, filters, second, project = deepcopy(layers)
-        expected = project(F.relu6(second(filters(F.relu6(first(expand(others)))))))
+        layers = deepcopy(usual).to(dtype)
+        expected = by_torch(others, deepcopy(layers))
         # The normalisations alone may be the core's.
-        torch.testing.assert_close(bottleneck.bottleneck(others, *layers), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(between(others, layers), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_core_refuses_what_does_not_fit() -> None:
     images, weights, inputs = np.zeros((2, 4, 5, 6), np.float32), np.zeros((6, 16), np.float32), np.zeros((6, 17))
     scale, filters, projection = (np.zeros((rows, 16), np.float32) for rows in (4, 9, 7))
     filtered, out = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
-    moments, patches, rows = scale[:2].copy(), np.zeros((54, 16), np.float32), filtered.reshape(-1, 16)
+    moments, patches = scale[:2].copy(), np.zeros((54, 16), np.float32)
 
     def backward(**other: Any) -> None:
         usual = {"weights": weights, "projection": projection, "gradient": out, "by_images": images.copy()}
@@ -201,7 +215,6 @@ def test_the_core_refuses_what_does_not_fit() -> None:
 
     moments_by(images, weights)
     filtered_by(images, 2)
-    _core.normalise_project(rows, scale, projection, out.reshape(-1, 7), 1)
     backward()
     of_patches = {"weights": patches, "inputs": np.zeros((54, 17))}
     backward(by_images=None, **of_patches)
@@ -215,7 +228,6 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         (lambda: filtered_by(images, 1), "that fits the maps"),
         (lambda: filtered_by(images[:0], 2), "there are none"),
         (lambda: filtered_by(images, 2, scale), "that fits the values"),
-        (lambda: _core.normalise_project(rows, scale, projection, rows, 1), "that fits the values"),
         (lambda: backward(**of_patches), "no gradient comes to them"),
         (lambda: backward(projection=projection[:0]), "without outputs"),
         (lambda: backward(projection=projection[:6]), "that fits the maps"),
@@ -226,7 +238,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(TypeError):
-        _core.normalise_project(rows.astype(float), scale, projection, out.reshape(-1, 7), 1)
+        moments_by(images.astype(float), weights)
 
 
 def test_mobilenet_learns_the_same_by_the_core(monkeypatch: pytest.MonkeyPatch) -> None:

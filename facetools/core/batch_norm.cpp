@@ -1,7 +1,9 @@
 #include "batch_norm.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "simd.hpp"
@@ -10,6 +12,53 @@
 namespace facetools {
 
 namespace {
+
+// Planes by sixteens of channels: where they have none, those of two places or more count as one.
+class Sixteens {
+ public:
+  explicit Sixteens(const Planes& all) : times_(places_of_sixteens(all.channels)), channels_(all.channels), planes_(all) {
+    planes_.places /= times_;
+    planes_.channels *= times_;
+  }
+
+  const Planes& planes() const { return planes_; }
+
+  // What there is of each channel, for all of them.
+  Aligned<float> table(const float* by_channel) const {
+    Aligned<float> all = room<float>(planes_.channels);
+    for (std::size_t time = 0; time < times_; ++time) std::copy_n(by_channel, channels_, all.get() + time * channels_);
+    return all;
+  }
+
+  // Rows of sums, by channel again.
+  std::vector<double> folded(const std::vector<double>& sums) const {
+    std::vector<double> all(sums.size() / times_);
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      all[i / planes_.channels * channels_ + i % planes_.channels % channels_] += sums[i];
+    return all;
+  }
+
+ private:
+  std::size_t times_, channels_;
+  Planes planes_;
+};
+
+// What they are normalised by.
+class ScaleOfSixteens {
+ public:
+  ScaleOfSixteens(const Sixteens& values, const Scale& scale)
+      : weight_(values.table(scale.weight)),
+        bias_(values.table(scale.bias)),
+        mean_(values.table(scale.mean)),
+        inverse_(values.table(scale.inverse)),
+        by_({weight_.get(), bias_.get(), mean_.get(), inverse_.get(), scale.bounds}, values.planes().channels) {}
+
+  Affine affine() const { return by_.affine(); }
+
+ private:
+  Aligned<float> weight_, bias_, mean_, inverse_;
+  Normalisation by_;
+};
 
 // Places in pieces of about as many values, whatever the number of threads, on which no sum may depend.
 std::size_t places_of_piece(std::size_t channels) { return std::max<std::size_t>(1, 65536 / channels); }
@@ -57,22 +106,43 @@ void Moments::take(const std::vector<double>& sums, const float* origin, std::si
   }
 }
 
+std::size_t places_of_sixteens(std::size_t channels) { return channels_in / std::gcd(channels_in, channels); }
+
 void moments(const Planes& planes, const Moments& out, int threads, Progress& progress) {
+  const Sixteens all(planes);
+  const Planes& wide = all.planes();
   // Of what lies between a value and the first of its channel, so that a mean far from 0 costs no digits.
-  const float* const origin = planes.values;
-  const std::size_t channels = planes.channels;
-  const std::vector<double> sums = sums_of(planes, threads, progress, [&](auto place, auto count, float* partial) {
-    kernels().layers.gather(planes.at(place), count, channels, {origin, partial, partial + channels});
+  const Aligned<float> origin = all.table(planes.values);
+  const std::vector<double> sums = sums_of(wide, threads, progress, [&](auto place, auto count, float* partial) {
+    kernels().layers.gather(wide.at(place), count, wide.channels, {origin.get(), partial, partial + wide.channels});
   });
-  out.take(sums, origin, planes.places);
+  out.take(all.folded(sums), origin.get(), planes.places);
 }
 
-void normalise_relu6(const Planes& planes, const Scale& scale, float* out, int threads, Progress& progress) {
-  const std::size_t channels = planes.channels;
-  const Normalisation by(scale, channels);
-  const bool past = goes_past_cache(out, planes.places * channels);
-  each_piece(planes, threads, progress, [&](auto begin, auto end) {
-    kernels().layers.clamp(by.affine(), planes.at(begin), end - begin, channels, past, out + begin * channels);
+void take_moments(const BatchNorm& norm, const Moments& moments, std::size_t places, std::size_t channels,
+                  float* scale) {
+  const auto of = static_cast<float>(places);
+  for (std::size_t c = 0; c < channels; ++c) {
+    scale[c] = norm.weight[c];
+    scale[channels + c] = norm.bias[c];
+    scale[2 * channels + c] = moments.mean[c];
+    scale[3 * channels + c] = 1 / std::sqrt(moments.variance[c] + norm.epsilon);
+    norm.mean[c] += norm.momentum * (moments.mean[c] - norm.mean[c]);
+    norm.variance[c] += norm.momentum * (moments.variance[c] * (of / (of - 1)) - norm.variance[c]);
+  }
+}
+
+void normalise(const Planes& planes, const Scale& scale, const float* added, float* out, int threads,
+               Progress& progress) {
+  const Sixteens all(planes);
+  const Planes& wide = all.planes();
+  const ScaleOfSixteens by(all, scale);
+  const bool past = added == nullptr && goes_past_cache(out, wide.places * wide.channels);
+  each_piece(wide, threads, progress, [&](auto begin, auto end) {
+    const std::size_t from = begin * wide.channels, last = end * wide.channels;
+    kernels().layers.clamp(by.affine(), wide.at(begin), end - begin, wide.channels, past, out + from);
+    if (added != nullptr)
+      for (std::size_t i = from; i < last; ++i) out[i] += added[i];
   });
 }
 
@@ -90,30 +160,34 @@ Drag::Drag(const Scale& scale, std::size_t places, const double* sum, const doub
 
 Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, const ScaleGradients& out, int threads,
              Progress& progress) {
-  const std::size_t channels = planes.channels;
-  const Normalisation by(scale, channels);
-  const std::vector<double> sums = sums_of(planes, threads, progress, [&](auto place, auto count, float* partial) {
-    kernels().layers.add_passed(by.affine(), planes.at(place), gradient + place * channels, count, channels, partial,
-                                partial + channels);
+  const Sixteens all(planes);
+  const Planes& wide = all.planes();
+  const ScaleOfSixteens by(all, scale);
+  const std::vector<double> found = sums_of(wide, threads, progress, [&](auto place, auto count, float* partial) {
+    kernels().layers.add_passed(by.affine(), wide.at(place), gradient + place * wide.channels, count, wide.channels,
+                                partial, partial + wide.channels);
   });
-  return {scale, planes.places, sums.data(), sums.data() + channels, channels, out};
+  const std::vector<double> sums = all.folded(found);
+  return {scale, planes.places, sums.data(), sums.data() + planes.channels, planes.channels, out};
 }
 
 void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,
              int threads, Progress& progress) {
-  const std::size_t channels = planes.channels;
-  const Normalisation by(scale, channels);
+  const Sixteens all(planes);
+  const Planes& wide = all.planes();
+  const ScaleOfSixteens by(all, scale);
+  const Aligned<float> shift = all.table(drag.shift()), slope = all.table(drag.slope());
   // Where the gradient lies, memory has been read already.
-  const bool past = by_value != gradient && goes_past_cache(by_value, planes.places * channels);
-  each_piece(planes, threads, progress, [&](auto begin, auto end) {
-    const std::size_t at = begin * channels;
-    kernels().layers.descend(by.affine(), drag.shift(), drag.slope(), planes.values + at, gradient + at, end - begin,
-                             channels, past, by_value + at);
+  const bool past = by_value != gradient && goes_past_cache(by_value, wide.places * wide.channels);
+  each_piece(wide, threads, progress, [&](auto begin, auto end) {
+    const std::size_t at = begin * wide.channels;
+    kernels().layers.descend(by.affine(), shift.get(), slope.get(), wide.values + at, gradient + at, end - begin,
+                             wide.channels, past, by_value + at);
   });
 }
 
-void normalise_relu6_backward(const Planes& planes, const Scale& scale, const float* gradient, float* by_value,
-                              const ScaleGradients& out, int threads, Progress& progress) {
+void normalise_backward(const Planes& planes, const Scale& scale, const float* gradient, float* by_value,
+                        const ScaleGradients& out, int threads, Progress& progress) {
   const Drag drag = drag_of(planes, scale, gradient, out, threads, progress);
   descend(planes, scale, drag, gradient, by_value, threads, progress);
 }

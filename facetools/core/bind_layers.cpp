@@ -9,8 +9,9 @@
 #include "adadelta.hpp"
 #include "batch_norm.hpp"
 #include "bottleneck.hpp"
-#include "depthwise.hpp"
+#include "kept.hpp"
 #include "product.hpp"
+#include "projection.hpp"
 
 namespace facetools {
 
@@ -18,10 +19,12 @@ namespace {
 
 using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-Planes planes_of(const Array2<float>& values) {
-  require(values.shape(0) >= 1 && values.shape(1) >= 1, "values: there are none");
-  require(values.shape(1) % channels_in == 0, "values: their channels are no multiple of 16");
-  return {values.data(), values.shape(0), values.shape(1)};
+// Values that count as sixteens of channels.
+Planes sixteens_of(const Array2<float>& values) {
+  const std::size_t places = values.shape(0), channels = values.shape(1);
+  require(places >= 1 && channels >= 1, "values: there are none");
+  require(places % places_of_sixteens(channels) == 0, "values: their channels are no multiple of 16");
+  return {values.data(), places, channels};
 }
 
 template <class Array>
@@ -49,32 +52,52 @@ Moments moments_in(const Planes& channels, const Written2& table) {
 }
 
 void moments_of(const Array2<float>& values, const Written2& out, int threads) {
-  const Planes planes = planes_of(values);
+  const Planes planes = sixteens_of(values);
   const Moments to = moments_in(planes, out);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
   moments(planes, to, threads, silent);
 }
 
-void normalise(const Array2<float>& values, const Array2<float>& scale, const Written2& out, int threads) {
-  const Planes planes = planes_of(values);
-  const Scale by = scale_of(planes, scale);
+template <class T>
+using Row = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void take_moments_of(const Written2& moments, std::size_t places, const Row<const float>& weight,
+                     const Row<const float>& bias, const Row<float>& mean, const Row<float>& variance, float epsilon,
+                     float momentum, const Written2& scale) {
+  const std::size_t channels = weight.shape(0);
+  const Planes planes{nullptr, places, channels};
+  require(places >= 2, "places: fewer than two");
+  require(bias.shape(0) == channels && mean.shape(0) == channels && variance.shape(0) == channels,
+          "not as many as weights");
+  const BatchNorm norm{weight.data(), bias.data(), mean.data(), variance.data(), epsilon, momentum};
+  take_moments(norm, moments_in(planes, moments), places, channels, rows_of(planes, scale, 4));
+}
+
+void normalise_rows(const Array2<float>& values, const Array2<float>& scale, float low, float high,
+                    const std::optional<Array2<float>>& added, const Written2& out, int threads) {
+  const Planes planes = sixteens_of(values);
+  Scale by = scale_of(planes, scale);
+  by.bounds = {low, high};
+  const float* const more = added ? rows_of(planes, *added, planes.places) : nullptr;
   float* const to = rows_of(planes, out, planes.places);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  normalise_relu6(planes, by, to, threads, silent);
+  normalise(planes, by, more, to, threads, silent);
 }
 
-void normalise_backward(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& gradient,
-                        const Written2& by_value, const Written2& by_scale, int threads) {
-  const Planes planes = planes_of(values);
-  const Scale by = scale_of(planes, scale);
+void normalise_rows_backward(const Array2<float>& values, const Array2<float>& scale, float low, float high,
+                             const Array2<float>& gradient, const Written2& by_value, const Written2& by_scale,
+                             int threads) {
+  const Planes planes = sixteens_of(values);
+  Scale by = scale_of(planes, scale);
+  by.bounds = {low, high};
   const float* const from = rows_of(planes, gradient, planes.places);
   float* const to = rows_of(planes, by_value, planes.places);
   const ScaleGradients out = scale_gradients_of(planes, by_scale);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  normalise_relu6_backward(planes, by, from, to, out, threads, silent);
+  normalise_backward(planes, by, from, to, out, threads, silent);
 }
 
 // Maps of so many channels, as large as an array (count, height, width, any).
@@ -84,11 +107,6 @@ MapShape shape_of(const Array4<const float>& values, std::size_t channels, std::
   require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
   require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
   return maps;
-}
-
-Maps maps_of(const Array4<const float>& values, std::size_t stride) {
-  require(values.shape(3) % channels_in == 0, "maps: their channels are no multiple of 16");
-  return {shape_of(values, values.shape(3), stride), values.data()};
 }
 
 // The values of an array (count, height, width, channels).
@@ -103,36 +121,59 @@ T* of_shape(const Array4<T>& array, const MapShape& maps, std::size_t height, st
 // What tables by channel are held against.
 Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 
-void depthwise_maps(const Array4<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
-                    std::size_t stride, const Array4<float>& out, const Written2& moments, int threads) {
-  const Maps maps = maps_of(values, stride);
-  const Scale by = scale_of(channels_of(maps), scale);
-  const float* const taps = rows_of(channels_of(maps), filters, 9);
-  float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
-  const Moments of_out = moments_in(channels_of(maps), moments);
-  Progress silent(nullptr);
-  const nb::gil_scoped_release release;
-  depthwise(maps, by, taps, to, of_out, threads, silent);
+// Maps whose channels lie together in groups: (groups, count, height, width, channels of a group).
+template <class T>
+using Array5 = nb::ndarray<T, nb::ndim<5>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+Grouped grouped_of(const Array5<T>& maps, std::size_t stride) {
+  const std::size_t groups = maps.shape(0), group = maps.shape(4);
+  const MapShape all{maps.shape(1), maps.shape(2), maps.shape(3), groups * group, stride};
+  require(all.places() >= 1 && all.channels >= 1, "maps: there are none");
+  require(all.height <= max_side && all.width <= max_side, "maps: a side is longer than 2^24");
+  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
+  require(group % channels_in == 0, "maps: their channels are no multiple of 16");
+  return {all, group};
 }
 
-void depthwise_maps_backward(const Array4<const float>& values, const Array2<float>& scale,
-                             const Array2<float>& filters, std::size_t stride, const Array4<const float>& filtered,
-                             const Array2<float>& filtered_scale, const Array4<const float>& gradient,
-                             const Array4<float>& by_maps, const Written2& by_filters, const Written2& by_scale,
-                             const Written2& by_filtered_scale, int threads) {
-  const Maps maps = maps_of(values, stride);
-  const Scale by = scale_of(channels_of(maps), scale);
-  const float* const taps = rows_of(channels_of(maps), filters, 9);
-  const float* const from = of_shape(gradient, maps, maps.filtered_height(), maps.filtered_width());
-  const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
-                       scale_of(channels_of(maps), filtered_scale)};
-  const DepthwiseGradients out{of_shape(by_maps, maps, maps.height, maps.width),
-                               rows_of(channels_of(maps), by_filters, 9),
-                               scale_gradients_of(channels_of(maps), by_scale),
-                               scale_gradients_of(channels_of(maps), by_filtered_scale)};
+// The values of what filters make of them.
+template <class T>
+T* filtered_of(const Array5<T>& array, const Grouped& maps) {
+  require(array.shape(0) == maps.groups() && array.shape(1) == maps.all.count &&
+              array.shape(2) == maps.all.filtered_height() && array.shape(3) == maps.all.filtered_width() &&
+              array.shape(4) == maps.group,
+          "not of the shape that fits the maps");
+  return array.data();
+}
+
+// Images (places, inputs) whose maps come by weights (channels, inputs).
+Factor images_of(const Array2<float>& images, const Array2<float>& weights, const Grouped& maps) {
+  const std::size_t inputs = images.shape(1);
+  require(inputs >= 1 && images.shape(0) == maps.all.places(), "images: not as many places as maps");
+  require(weights.shape(0) == maps.all.channels && weights.shape(1) == inputs, "weights: not of the shape that fits");
+  return {images.data(), images.shape(0), inputs, inputs, 1};
+}
+
+void expand_images(const Array2<float>& images, const Array2<float>& weights, const Array5<float>& out,
+                   const Written2& moments, int threads) {
+  const Grouped maps = grouped_of(out, 1);
+  const Factor from = images_of(images, weights, maps);
+  const Moments of_out = moments_in(channels_of(maps.all), moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  depthwise_backward(maps, by, taps, after, from, out, threads, silent);
+  expand(from, weights.data(), maps, out.data(), of_out, threads, silent);
+}
+
+void depthwise_maps(const Array5<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
+                    std::size_t stride, const Array5<float>& out, const Written2& moments, int threads) {
+  const Grouped maps = grouped_of(values, stride);
+  const Scale by = scale_of(channels_of(maps.all), scale);
+  const float* const taps = rows_of(channels_of(maps.all), filters, 9);
+  float* const to = filtered_of(out, maps);
+  const Moments of_out = moments_in(channels_of(maps.all), moments);
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  depthwise(maps, values.data(), by, taps, to, of_out, threads, silent);
 }
 
 // Images whose maps come by weights (inputs, channels), of a kernel of 1 or 3, at every `stride`-th place.
@@ -195,16 +236,47 @@ Projection projection_of(const Planes& channels, const Array2<float>& weights) {
   return {weights.shape(0), rows_of(channels, weights, weights.shape(0))};
 }
 
-void normalise_project_rows(const Array2<float>& values, const Array2<float>& scale, const Array2<float>& projection,
+void normalise_project_rows(const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& values, const Array2<float>& scale, const Array2<float>& projection,
                             const Written2& out, int threads) {
-  const Planes planes = planes_of(values);
+  const std::size_t places = values.shape(1), group = values.shape(2);
+  const Planes planes{values.data(), places, values.shape(0) * group};
+  require(places >= 1 && planes.channels >= 1, "values: there are none");
+  require(group % channels_in == 0, "values: their channels are no multiple of 16");
   const Scale by = scale_of(planes, scale);
   const Projection to = projection_of(planes, projection);
-  require(out.shape(0) == planes.places && out.shape(1) == to.outputs, "out: not of the shape that fits the values");
+  require(out.shape(0) == places && out.shape(1) == to.outputs, "out: not of the shape that fits the values");
   float* const rows = out.data();
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  normalise_project(planes, by, to, rows, threads, silent);
+  normalise_project(planes, group, by, to, rows, threads, silent);
+}
+
+void kept_maps_backward(const Array2<float>& images, const Array2<float>& weights, const Array5<const float>& values,
+                        const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
+                        const Array5<const float>& filtered, const Array2<float>& filtered_scale,
+                        const Array2<float>& projection, const Array2<float>& gradient,
+                        const std::optional<Written2>& by_images, const Written2& by_weights,
+                        const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
+                        const Written2& by_filtered_scale, int threads) {
+  const Grouped maps = grouped_of(values, stride);
+  const Planes channels = channels_of(maps.all);
+  const Factor from = images_of(images, weights, maps);
+  require(from.inner % channels_in == 0, "images: their channels are no multiple of 16");
+  const Scale by = scale_of(channels, scale);
+  const float* const taps = rows_of(channels, filters, 9);
+  const Filtered after{filtered_of(filtered, maps), scale_of(channels, filtered_scale)};
+  const Projection to = projection_of(channels, projection);
+  const float* const outer = rows_of({nullptr, 1, to.outputs}, gradient, maps.all.filtered_places());
+  const Planes inputs{nullptr, 1, from.inner};
+  const KeptGradients out{by_images ? rows_of(inputs, *by_images, from.rows) : nullptr,
+                          rows_of(inputs, by_weights, maps.all.channels),
+                          rows_of(channels, by_filters, 9),
+                          rows_of(channels, by_projection, to.outputs),
+                          scale_gradients_of(channels, by_scale),
+                          scale_gradients_of(channels, by_filtered_scale)};
+  Progress silent(nullptr);
+  const nb::gil_scoped_release release;
+  kept_backward(from, weights.data(), maps, values.data(), by, taps, after, to, outer, out, threads, silent);
 }
 
 void bottleneck_maps_backward(const Array4<const float>& images, const Array2<float>& weights,
@@ -282,19 +354,25 @@ void adadelta_step(const Array<float>& parameters, const Array<const float>& gra
 
 void bind_layers(nb::module_& m) {
   m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
-  m.def("normalise_relu6", normalise, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("out").noconvert(), "threads"_a);
-  m.def("normalise_relu6_backward", normalise_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(), nb::arg("by_scale").noconvert(),
-        "threads"_a);
+  m.def("take_moments", take_moments_of, nb::arg("moments").noconvert(), "places"_a, nb::arg("weight").noconvert(),
+        nb::arg("bias").noconvert(), nb::arg("mean").noconvert(), nb::arg("variance").noconvert(), "epsilon"_a,
+        "momentum"_a, nb::arg("scale").noconvert());
+  m.def("normalise", normalise_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(), "low"_a, "high"_a,
+        nb::arg("added").noconvert().none(), nb::arg("out").noconvert(), "threads"_a);
+  m.def("normalise_backward", normalise_rows_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        "low"_a, "high"_a, nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(),
+        nb::arg("by_scale").noconvert(), "threads"_a);
+  m.def("expand", expand_images, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+        nb::arg("out").noconvert(), nb::arg("moments").noconvert(), "threads"_a);
   m.def("depthwise", depthwise_maps, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("filters").noconvert(), "stride"_a, nb::arg("out").noconvert(), nb::arg("moments").noconvert(),
         "threads"_a);
-  m.def("depthwise_backward", depthwise_maps_backward, nb::arg("maps").noconvert(), nb::arg("scale").noconvert(),
-        nb::arg("filters").noconvert(), "stride"_a, nb::arg("filtered").noconvert(),
-        nb::arg("filtered_scale").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_maps").noconvert(),
-        nb::arg("by_filters").noconvert(), nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(),
-        "threads"_a);
+  m.def("kept_backward", kept_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+        nb::arg("maps").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
+        nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(), nb::arg("projection").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(),
+        nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
+        nb::arg("by_filtered_scale").noconvert(), "threads"_a);
   m.def("expanded_moments", expanded_moments_of, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("expanded_depthwise", expanded_depthwise_maps, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),

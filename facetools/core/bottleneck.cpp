@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "maps.hpp"
-#include "product.hpp"
+#include "projection.hpp"
 
 namespace facetools {
 
@@ -13,35 +13,10 @@ namespace {
 
 const Layers& layers() { return kernels().layers; }
 
-// Places gone through together, whose channels fit the first caches.
-constexpr std::size_t at_a_time = 64;
-
 // Places of a task, by which sums are made: few enough for some threads, and for few tasks.
 std::size_t places_of_task(std::size_t places) {
   return at_a_time * std::clamp<std::size_t>(places / (16 * at_a_time), 1, 32);
 }
-
-// So many columns as kernels take.
-std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
-
-// Products of some rows and so many columns, of which kernels make more.
-class Unpadded {
- public:
-  Unpadded(std::size_t rows, std::size_t columns)
-      : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
-
-  // out (rows of a, columns) = a b, of which b is (inner, padded columns).
-  void multiply(const Factor& a, const float* b, float* out) {
-    if (padded_ == columns_) return layers().multiply(a, b, padded_, padded_, false, out);
-    layers().multiply(a, b, padded_, padded_, false, rows_.get());
-    for (std::size_t row = 0; row < a.rows; ++row)
-      std::copy_n(rows_.get() + row * padded_, columns_, out + row * columns_);
-  }
-
- private:
-  std::size_t columns_, padded_;
-  Aligned<float> rows_;
-};
 
 // What each row of a kernel sees of images, for a row of maps: a matrix (width, inputs of that row).
 class Lines {
@@ -154,7 +129,7 @@ class ExpandedBack : public Expanded {
   // What passes, to the images from a place on.
   void bring_back(std::size_t place) {
     const std::size_t channels = making_.maps.channels;
-    by_row_.multiply({passing_.get(), making_.maps.width, channels, channels, 1}, making_.back.get(),
+    by_row_.multiply({passing_.get(), making_.maps.width, channels, channels, 1}, making_.back.get(), false,
                      by_image_ + place * lines_.inputs());
   }
 
@@ -164,68 +139,23 @@ class ExpandedBack : public Expanded {
   Sums passed_, by_weight_;
 };
 
-// Rows (places, channels) that are normalised, kept from 0 to 6 and projected, and back.
-class Projected {
- public:
-  Projected(const Planes& planes, const Scale& scale, const Projection& projection)
-      : planes_(planes), by_(scale, planes.channels), projection_(projection) {}
-
-  void project(float* out, int threads, Progress& progress) const {
-    const std::size_t outputs = projection_.outputs, channels = planes_.channels, columns = padded(outputs);
-    const Aligned<float> weights = aligned<float>(channels * columns);
-    transpose(projection_.weights, outputs, channels, columns, weights.get(), threads, progress);
-    parallel_ranges(threads, planes_.places, at_a_time, progress, [&](std::size_t from, std::size_t end) {
-      const std::size_t count = end - from;
-      const Aligned<float> kept = room<float>(count * channels);
-      layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
-      Unpadded rows(count, outputs);
-      rows.multiply({kept.get(), count, channels, channels, 1}, weights.get(), out + from * outputs);
-    });
-  }
-
-  // From the gradient by what is projected, some places of that by what is kept from 0 to 6.
-  void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
-    const std::size_t outputs = projection_.outputs;
-    layers().multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights, planes_.channels,
-                      planes_.channels, false, out);
-  }
-
-  // Sums by channel of what passes of it and of its products with the centred values, and the gradient by the weights.
-  std::vector<double> sums(const float* gradient, int threads, Progress& progress) const {
-    const std::size_t outputs = projection_.outputs, channels = planes_.channels;
-    const std::size_t grain = places_of_task(planes_.places);
-    std::vector<std::vector<double>> of_ranges((planes_.places + grain - 1) / grain);
-    parallel_ranges(threads, planes_.places, grain, progress, [&](std::size_t begin, std::size_t end) {
-      const Aligned<float> kept = aligned<float>(at_a_time * channels), inner = aligned<float>(at_a_time * channels);
-      Sums passed(2 * channels, short_sum), by_weight(outputs * channels, 1024);
-      for (std::size_t from = begin; from < end; from += at_a_time) {
-        const std::size_t count = std::min(at_a_time, end - from);
-        spread(gradient, from, count, inner.get());
-        layers().add_passed(by_.affine(), planes_.at(from), inner.get(), count, channels, passed.partial.get(),
-                            passed.partial.get() + channels);
-        passed.added(count);
-        layers().clamp(by_.affine(), planes_.at(from), count, channels, false, kept.get());
-        layers().multiply({gradient + from * outputs, outputs, count, 1, outputs}, kept.get(), channels, channels, true,
-                          by_weight.partial.get());
-        by_weight.added(count);
-      }
-      of_ranges[begin / grain] = joined(passed.flushed(), by_weight.flushed());
-    });
-    return added_up(of_ranges);
-  }
-
-  // What the normalisation leaves of that gradient, a row of maps of its number; `out` holds what is spread meanwhile.
-  void descend(const float* gradient, const Drag& drag, std::size_t row, std::size_t width, float* out) const {
-    spread(gradient, row * width, width, out);
-    layers().descend(by_.affine(), drag.shift(), drag.slope(), planes_.at(row * width), out, width, planes_.channels,
-                     false, out);
-  }
-
- private:
-  Planes planes_;
-  Normalisation by_;
-  Projection projection_;
-};
+// What is summed up of all places of what is projected.
+std::vector<double> sums_of(const Projected& projected, const Planes& planes, std::size_t outputs,
+                            const float* gradient, int threads, Progress& progress) {
+  const std::size_t grain = places_of_task(planes.places);
+  std::vector<std::vector<double>> of_ranges((planes.places + grain - 1) / grain);
+  parallel_ranges(threads, planes.places, grain, progress, [&](std::size_t begin, std::size_t end) {
+    const Aligned<float> inner = room<float>(at_a_time * planes.channels);
+    Projected::Found found(outputs, planes.channels);
+    for (std::size_t from = begin; from < end; from += at_a_time) {
+      const std::size_t count = std::min(at_a_time, end - from);
+      projected.spread(gradient, from, count, inner.get());
+      projected.add(gradient, from, count, inner.get(), found);
+    }
+    of_ranges[begin / grain] = found.sums();
+  });
+  return added_up(of_ranges);
+}
 
 // Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are.
 void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, int threads,
@@ -338,11 +268,6 @@ void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const 
   filter_maps({maps, filters}, [&] { return Expanded(making); }, out, moments, threads, progress);
 }
 
-void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,
-                       Progress& progress) {
-  Projected(planes, scale, projection).project(out, threads, progress);
-}
-
 void bottleneck_backward(const Expansion& expansion, const InputMoments<const double>& moments, const MapShape& maps,
                          const Scale& scale, const float* filters, const Filtered& filtered,
                          const Projection& projection, const float* outer, const BottleneckGradients& out, int threads,
@@ -350,7 +275,7 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments<const do
   const std::size_t inputs = expansion.inputs(), channels = maps.channels;
   const Planes planes{filtered.values, maps.count * maps.filtered_height() * maps.filtered_width(), channels};
   const Projected projected(planes, filtered.scale, projection);
-  const std::vector<double> after = projected.sums(outer, threads, progress);
+  const std::vector<double> after = sums_of(projected, planes, projection.outputs, outer, threads, progress);
   for (std::size_t i = 0; i < projection.outputs * channels; ++i)
     out.by_projection[i] = static_cast<float>(after[2 * channels + i]);
   const Drag filtered_drag(filtered.scale, planes.places, after.data(), after.data() + channels, channels,
@@ -358,7 +283,9 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments<const do
 
   const Making making(expansion, maps, scale);
   const auto gradient = [&](std::size_t row, float* to) {
-    projected.descend(outer, filtered_drag, row, maps.filtered_width(), to);
+    const std::size_t width = maps.filtered_width();
+    projected.spread(outer, row * width, width, to);
+    projected.descend(filtered_drag, row * width, width, to, to);
   };
   std::vector<double> sums = descend_maps({maps, filters}, [&] { return ExpandedBack(making, out.by_image); }, gradient,
                                           threads, progress);

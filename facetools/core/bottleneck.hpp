@@ -8,7 +8,8 @@
 
 #include <cstddef>
 
-#include "depthwise.hpp"
+#include "parallel.hpp"
+#include "shapes.hpp"
 
 namespace facetools {
 
@@ -21,12 +22,6 @@ struct Expansion {
   const float* weights;
 
   std::size_t inputs() const { return kernel * kernel * channels; }
-};
-
-// What becomes of maps: times weights (outputs, channels).
-struct Projection {
-  std::size_t outputs;
-  const float* weights;
 };
 
 // Of each input its mean, and then its covariance with each channel of the maps: (inputs, 1 + channels).
@@ -43,13 +38,9 @@ struct InputMoments {
 void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs,
                       const Moments& out, int threads, Progress& progress);
 
-// depthwise() of the maps.
+// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels), and the moments of that.
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
                         float* out, const Moments& moments, int threads, Progress& progress);
-
-// out (places, outputs) = the planes, normalised and kept from 0 to 6, projected.
-void normalise_project(const Planes& planes, const Scale& scale, const Projection& projection, float* out, int threads,
-                       Progress& progress);
 
 struct BottleneckGradients {
   float* by_image;  // or none, as for a kernel of 3

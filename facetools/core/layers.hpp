@@ -8,9 +8,19 @@ namespace facetools {
 
 constexpr std::size_t channels_in = 16;
 
+// What values are kept between: those of ReLU6, or of nothing.
+struct Bounds {
+  float low, high;
+};
+
+constexpr Bounds relu6{0, 6};
+
 // By channel: (value - mean) * factor + bias.
 struct Affine {
   const float *mean, *factor, *bias;
+  Bounds bounds = relu6;
+
+  Affine from(std::size_t channel) const { return {mean + channel, factor + channel, bias + channel, bounds}; }
 };
 
 // A row of filters (9, channels) of 3 x 3 at `width` places, `stride` (1 or 2) apart.
@@ -35,11 +45,11 @@ struct Layers {
   // Gathers values (places, channels).
   void (*gather)(const float* values, std::size_t places, std::size_t channels, const Gathered& in);
 
-  // out = min(max(affine, 0), 6) of values (places, channels). With `past`, here and below, what is written goes past
+  // out = affine values (places, channels), kept between the bounds. With `past`, here and below, what is written goes past
   // the cache, where it must begin at a multiple of 64 bytes.
   void (*clamp)(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out);
 
-  // Of the gradient by that `out`, which passes where the affine value is strictly between 0 and 6, adds what passes,
+  // Of the gradient by that `out`, which passes where the affine value is strictly between the bounds, adds what passes,
   // and its product with value - mean.
   void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
                      std::size_t channels, float* sum, float* product);

@@ -18,8 +18,8 @@
 
 #include "aligned.hpp"
 #include "batch_norm.hpp"
-#include "depthwise.hpp"
 #include "parallel.hpp"
+#include "shapes.hpp"
 #include "simd.hpp"
 #include "sums.hpp"
 

@@ -52,13 +52,17 @@ void gather(const float* values, std::size_t places, std::size_t channels, const
 template <class Simd>
 struct Passing {
   using Vector = typename Simd::Vector;
-  Vector mean, factor, bias;
+  Vector mean, factor, bias, low, high;
 
   Passing(const Affine& by, std::size_t c)
-      : mean(Simd::load(by.mean + c)), factor(Simd::load(by.factor + c)), bias(Simd::load(by.bias + c)) {}
+      : mean(Simd::load(by.mean + c)),
+        factor(Simd::load(by.factor + c)),
+        bias(Simd::load(by.bias + c)),
+        low(Simd::splat(by.bounds.low)),
+        high(Simd::splat(by.bounds.high)) {}
 
   Vector passed(Vector centred, Vector gradient) const {
-    return Simd::between(Simd::add_product(bias, centred, factor), Simd::splat(0), Simd::splat(6), gradient);
+    return Simd::between(Simd::add_product(bias, centred, factor), low, high, gradient);
   }
 };
 
@@ -69,7 +73,7 @@ void clamp(const Affine& by, const float* values, std::size_t places, std::size_
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
       const auto centred = Simd::load(values + at) - passing.mean;
       const auto value = Simd::add_product(passing.bias, centred, passing.factor);
-      put<Simd>(past, out + at, Simd::least(Simd::greatest(value, Simd::splat(0)), Simd::splat(6)));
+      put<Simd>(past, out + at, Simd::least(Simd::greatest(value, passing.low), passing.high));
     }
   });
   if (past) Simd::fence();

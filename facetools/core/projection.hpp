@@ -1,0 +1,94 @@
+// The convolution of 1 x 1 that projects filtered maps, with the batch normalisation and the ReLU6 before it, and back.
+#pragma once
+
+#include <cstddef>
+
+#include "parallel.hpp"
+#include "shapes.hpp"
+#include "simd.hpp"
+#include "sums.hpp"
+
+namespace facetools {
+
+// Places gone through together, whose channels fit the first caches.
+constexpr std::size_t at_a_time = 64;
+
+// So many columns as kernels take.
+inline std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
+
+// Products of some rows and so many columns, of which kernels make more.
+class Unpadded {
+ public:
+  Unpadded(std::size_t rows, std::size_t columns)
+      : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
+
+  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `add` it is added to the last one, which
+  // had as many rows.
+  void multiply(const Factor& a, const float* b, bool add, float* out) {
+    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, add, out);
+    kernels().layers.multiply(a, b, padded_, padded_, add, rows_.get());
+    for (std::size_t row = 0; row < a.rows; ++row)
+      std::copy_n(rows_.get() + row * padded_, columns_, out + row * columns_);
+  }
+
+ private:
+  std::size_t columns_, padded_;
+  Aligned<float> rows_;
+};
+
+// Rows (places, channels) that are normalised, kept from 0 to 6 and projected, on the way back.
+class Projected {
+ public:
+  Projected(const Planes& planes, const Scale& scale, const Projection& projection)
+      : planes_(planes), by_(scale, planes.channels), projection_(projection) {}
+
+  // From the gradient by what is projected, some places of that by what is kept from 0 to 6.
+  void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
+    const std::size_t outputs = projection_.outputs;
+    kernels().layers.multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights,
+                              planes_.channels, planes_.channels, false, out);
+  }
+
+  // What is summed up of some places.
+  struct Found {
+    Found(std::size_t outputs, std::size_t channels)
+        : passed(2 * channels, short_sum), by_weight(outputs * channels, 1024), kept(room<float>(at_a_time * channels)) {}
+
+    std::vector<double> sums() { return joined(passed.flushed(), by_weight.flushed()); }
+
+    Sums passed;     // by channel: what passes, and its products with the centred values
+    Sums by_weight;  // the gradient by the weights
+    Aligned<float> kept;
+  };
+
+  // Adds some places, `at_a_time` at most, of which `inner` is what is spread.
+  void add(const float* gradient, std::size_t place, std::size_t count, const float* inner, Found& to) const {
+    const std::size_t outputs = projection_.outputs, channels = planes_.channels;
+    const Layers& layers = kernels().layers;
+    float* const sum = to.passed.partial.get();
+    layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, sum, sum + channels);
+    to.passed.added(count);
+    layers.clamp(by_.affine(), planes_.at(place), count, channels, false, to.kept.get());
+    layers.multiply({gradient + place * outputs, outputs, count, 1, outputs}, to.kept.get(), channels, channels, true,
+                    to.by_weight.partial.get());
+    to.by_weight.added(count);
+  }
+
+  // What the normalisation leaves of some places of what is spread; `out` may be `inner`.
+  void descend(const Drag& drag, std::size_t place, std::size_t count, const float* inner, float* out) const {
+    kernels().layers.descend(by_.affine(), drag.shift(), drag.slope(), planes_.at(place), inner, count,
+                             planes_.channels, false, out);
+  }
+
+ private:
+  Planes planes_;
+  Normalisation by_;
+  Projection projection_;
+};
+
+// out (places, outputs) = filtered maps, of which `group` channels lie together (groups, places, group), normalised and
+// kept from 0 to 6, projected.
+void normalise_project(const Planes& planes, std::size_t group, const Scale& scale, const Projection& projection,
+                       float* out, int threads, Progress& progress);
+
+}  // namespace facetools

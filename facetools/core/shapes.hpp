@@ -1,0 +1,33 @@
+// What lies between two linear bottlenecks (Sandler et al. 2018): maps of many channels that come of images of few, are
+// filtered channel by channel, and are projected to few again.
+#pragma once
+
+#include <cstddef>
+
+#include "batch_norm.hpp"
+
+namespace facetools {
+
+// Feature maps, channels last, seen by filters of 3 x 3 with a border of zeros at every `stride`-th place, 1 or 2 apart.
+struct MapShape {
+  std::size_t count, height, width, channels, stride;
+
+  std::size_t filtered_height() const { return (height - 1) / stride + 1; }
+  std::size_t filtered_width() const { return (width - 1) / stride + 1; }
+  std::size_t places() const { return count * height * width; }
+  std::size_t filtered_places() const { return count * filtered_height() * filtered_width(); }
+};
+
+// Filtered maps, and what they are normalised by before they are kept from 0 to 6.
+struct Filtered {
+  const float* values;
+  Scale scale;
+};
+
+// What becomes of these: times weights (outputs, channels).
+struct Projection {
+  std::size_t outputs;
+  const float* weights;
+};
+
+}  // namespace facetools
