@@ -27,6 +27,9 @@ void each_tile(std::size_t places, std::size_t channels, const Body& body) {
   }
 }
 
+// What is read soon comes to the cache meanwhile.
+inline void soon(const float* values) { __builtin_prefetch(values); }
+
 template <class Simd>
 void put(bool past, float* to, typename Simd::Vector values) {
   past ? Simd::stream(to, values) : Simd::store(to, values);
@@ -71,6 +74,7 @@ void clamp(const Affine& by, const float* values, std::size_t places, std::size_
   each_tile<Simd>(places, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
     const Passing<Simd> passing(by, c);
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      soon(values + at + 2 * tile * channels);
       const auto centred = Simd::load(values + at) - passing.mean;
       const auto value = Simd::add_product(passing.bias, centred, passing.factor);
       put<Simd>(past, out + at, Simd::least(Simd::greatest(value, passing.low), passing.high));
@@ -87,6 +91,7 @@ void each_passed(const Affine& by, const float* values, const float* gradient, s
     const Passing<Simd> passing(by, c);
     auto sums = Simd::load(sum + c), products = Simd::load(product + c);
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      soon(values + at + 2 * tile * channels);
       const auto centred = Simd::load(values + at) - passing.mean;
       const auto inner = passing.passed(centred, Simd::load(gradient + at));
       take(at, inner);
@@ -121,6 +126,7 @@ void descend(const Affine& by, const float* shift, const float* slope, const flo
     const Passing<Simd> passing(by, c);
     const auto shifts = Simd::load(shift + c), slopes = Simd::load(slope + c);
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      soon(values + at + 2 * tile * channels);
       const auto centred = Simd::load(values + at) - passing.mean;
       const auto inner = passing.passed(centred, Simd::load(gradient + at));
       put<Simd>(past, out + at, passing.factor * (inner - Simd::add_product(shifts, centred, slopes)));
