@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "maps.hpp"
+#include "product.hpp"
 #include "projection.hpp"
 
 namespace facetools {

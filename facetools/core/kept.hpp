@@ -6,8 +6,8 @@
 
 #include <cstddef>
 
+#include "layers.hpp"
 #include "parallel.hpp"
-#include "product.hpp"
 #include "shapes.hpp"
 
 namespace facetools {
