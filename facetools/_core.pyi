@@ -157,7 +157,7 @@ def normalise_project(
     out: NDArray[np.float32],
     threads: int,
 ) -> None: ...
-def bottleneck_backward(
+def anew_backward(
     images: NDArray[np.float32],
     weights: NDArray[np.float32],
     expand_stride: int,

@@ -64,7 +64,7 @@ def bottleneck(images: Tensor, layers: Layers, *, residual: bool) -> Tensor:
     maps = maps_of(images)
     expansion = way(maps, layers.expand.weight, layers.expand.stride[0])
     scales = [scale_in_use(norm) for norm in layers[1::2]]
-    filtered, _ = expansion.filtered(scales[0], _taps(layers.filters.weight), layers.filters.stride[0])
+    filtered, _ = expansion.filtered(scales[0], layers.filters.weight.flatten(1), layers.filters.stride[0])
     projected = _projected(filtered, scales[1], layers.project.weight.flatten(1))
     return _normalised(projected, scales[2], maps if residual else None).permute(0, 3, 1, 2)
 
@@ -102,7 +102,7 @@ class _Bottleneck(torch.autograd.Function):
     ) -> Tensor:
         expand, _, _, filters, _, _, project, _, _ = weights
         strides = layers.expand.stride[0], layers.filters.stride[0]
-        maps, taps, narrow = maps_of(images), _taps(filters), project.flatten(1).contiguous()
+        maps, taps, narrow = maps_of(images), filters.flatten(1), project.flatten(1).contiguous()
         expansion = way(maps, expand, strides[0])
         scale = scale_of(layers.expand_norm, expansion.moments(), len(maps) * math.prod(expansion.size))
         filtered, moments = expansion.filtered(scale, taps, strides[1])
@@ -129,12 +129,12 @@ class _Bottleneck(torch.autograd.Function):
         if by_maps is not None and ctx.residual:
             by_maps += outer
         by_images = None if by_maps is None else by_maps.permute(0, 3, 1, 2)
-        by_middle = (*by_scale, _filters(by_taps), *by_after)
+        by_middle = (*by_scale, by_taps.view(-1, 1, 3, 3), *by_after)
         return by_images, None, None, None, by_expand, *by_middle, by_narrow[..., None, None], *by_last
 
 
 class _Middle(NamedTuple):
-    """What comes after the expansion, or the gradients by it: normalisation, filters (9, channels), what they make
+    """What comes after the expansion, or the gradients by it: normalisation, filters (channels, 9), what they make
     (groups, n, height, width, channels of a group), its normalisation, and the projection (outputs, channels)."""
 
     scale: Tensor
@@ -209,7 +209,7 @@ class _Anew:
         return moments
 
     def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        out, moments = _room((1, len(self._maps), *self.size, taps.shape[1]), stride)
+        out, moments = _room((1, len(self._maps), *self.size, len(taps)), stride)
         given = (self._maps.numpy(), self._wide.numpy(), self._stride, scale.numpy(), taps.numpy(), stride)
         _core.expanded_depthwise(*given, out[0].numpy(), moments.numpy(), torch.get_num_threads())
         return out, moments
@@ -234,7 +234,7 @@ class _Anew:
         by_expansion = (None if by_maps is None else by_maps.numpy(), by_wide.numpy())
         by_layers = (found.taps.numpy(), found.narrow.numpy(), found.scale.numpy(), found.after_scale.numpy())
         before = (*expansion, layers.scale.numpy(), layers.taps.numpy(), strides[1])
-        _core.bottleneck_backward(*before, *after, *by_expansion, *by_layers, torch.get_num_threads())
+        _core.anew_backward(*before, *after, *by_expansion, *by_layers, torch.get_num_threads())
         kernel = 1 if len(wide) == maps.shape[3] else 3
         return by_maps, by_wide.view(kernel, kernel, -1, wide.shape[1]).permute(3, 2, 0, 1)
 
@@ -252,16 +252,6 @@ def _normalised(projected: Tensor, scale: Tensor, added: Tensor | None) -> Tenso
     """Projected images (n, height, width, channels), normalised, and with those that are to be added."""
     more = None if added is None else added.view(-1, added.shape[3])
     return normalised(projected.view(-1, projected.shape[3]), scale, LINEAR, more).view(projected.shape)
-
-
-def _taps(filters: Tensor) -> Tensor:
-    """Filters (channels, 1, 3, 3) as (9, channels)."""
-    return filters.flatten(1).t().contiguous()
-
-
-def _filters(taps: Tensor) -> Tensor:
-    """The other way round."""
-    return taps.t().reshape(-1, 1, 3, 3)
 
 
 def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:

@@ -194,14 +194,14 @@ def test_what_does_not_fit_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_core_refuses_what_does_not_fit() -> None:
     images, weights, inputs = np.zeros((2, 4, 5, 6), np.float32), np.zeros((6, 16), np.float32), np.zeros((6, 17))
-    scale, filters, projection = (np.zeros((rows, 16), np.float32) for rows in (4, 9, 7))
+    scale, projection, filters = *(np.zeros((rows, 16), np.float32) for rows in (4, 7)), np.zeros((16, 9), np.float32)
     filtered, out = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
     moments, patches = scale[:2].copy(), np.zeros((54, 16), np.float32)
 
     def backward(**other: Any) -> None:
         usual = {"weights": weights, "projection": projection, "gradient": out, "by_images": images.copy()}
         given = usual | {"inputs": inputs} | other
-        _core.bottleneck_backward(
+        _core.anew_backward(
             images, given["weights"], 1, given["inputs"], scale, filters, 2, filtered, scale, given["projection"],
             given["gradient"], given["by_images"], np.zeros_like(given["weights"]), filters.copy(),
             projection.copy(), moments.copy(), moments.copy(), 1,

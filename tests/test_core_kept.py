@@ -32,7 +32,7 @@ Shape = tuple[int, int, int, int, int, int]
 
 class Case:
     """Images (n, h, w, inputs), weights (channels, inputs), the weights and biases of the normalisations before and
-    after filters (9, channels), the projection (outputs, channels) and a gradient, float32."""
+    after filters (channels, 9), the projection (outputs, channels) and a gradient, float32."""
 
     def __init__(self, shape: Shape, stride: int) -> None:
         torch.manual_seed(sum(shape))
@@ -41,7 +41,7 @@ class Case:
         self.images = torch.randn(count, height, width, inputs) + 10
         self.wide = torch.randn(channels, inputs) / 4
         self.weight, self.bias = 1.5 * torch.randn(channels), 3 + 2 * torch.randn(channels)
-        self.filters = torch.randn(9, channels)
+        self.filters = torch.randn(channels, 9)
         self.after_weight, self.after_bias = 1.5 * torch.randn(channels), 3 + 2 * torch.randn(channels)
         self.narrow = torch.randn(outputs, channels)
         self.gradient = torch.randn(count, (height - 1) // stride + 1, (width - 1) // stride + 1, outputs)
@@ -56,7 +56,7 @@ class Case:
         images, wide, filters, narrow, *scales = given
         maps = F.conv2d(images.permute(0, 3, 1, 2), wide[..., None, None])
         kept = F.relu6(F.batch_norm(maps, None, None, *scales[:2], training=True, eps=EPSILON))
-        kernels = filters.T.reshape(self.channels, 1, 3, 3)
+        kernels = filters.view(self.channels, 1, 3, 3)
         filtered = F.conv2d(kept, kernels, stride=self.stride, padding=1, groups=self.channels)
         after = F.relu6(F.batch_norm(filtered, None, None, *scales[2:], training=True, eps=AFTER_EPSILON))
         out = F.conv2d(after, narrow[..., None, None])
@@ -106,12 +106,11 @@ def scale_of(moments: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> T
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_is_torchs_layers(shape: Shape, stride: int) -> None:
     case = Case(shape, stride)
-    # So many values may be rounded to the other side of a kink, which all inputs see.
-    kinks = case.images.numel() * case.channels // 1_000_000
+    # Of so many values some are rounded to the other side of a kink, where a gradient is as large as any.
+    kinks = case.images.numel() // shape[3] * case.channels > 1_000_000
+    size, within = (torch.linalg.norm, 3e-3) if kinks else (lambda values: values.abs().max(), 1e-4)
     for found, expected in zip(case.by_core(16), case.by_torch(), strict=True):
-        assert not found.isnan().any()
-        apart = (found - expected).abs() > 1e-4 * expected.abs().max()
-        assert apart.sum() <= kinks
+        assert size(found - expected) < within * size(expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -129,7 +128,7 @@ def test_groups_and_threads_change_nothing(shape: Shape, stride: int) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    maps, scale, filters = (np.zeros(shape, np.float32) for shape in ((1, 2, 4, 5, 16), (4, 16), (9, 16)))
+    maps, scale, filters = (np.zeros(shape, np.float32) for shape in ((1, 2, 4, 5, 16), (4, 16), (16, 9)))
     out, moments, rows = np.zeros((1, 2, 2, 3, 16), np.float32), np.zeros((2, 16), np.float32), maps.reshape(-1, 16)
     wide, narrow, outer = np.zeros((16, 16), np.float32), np.zeros((7, 16), np.float32), np.zeros((12, 7), np.float32)
 
@@ -157,7 +156,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: _core.depthwise(maps, scale, filters, 3, out, moments, 1), "neither 1 nor 2"),
         (lambda: _core.depthwise(maps, scale, filters, 1, out, moments, 1), "that fits the maps"),
         (lambda: _core.depthwise(maps, scale[:3], filters, 2, out, moments, 1), "that fits the values"),
-        (lambda: _core.depthwise(maps, scale, filters[:8], 2, out, moments, 1), "that fits the values"),
+        (lambda: _core.depthwise(maps, scale, filters[:8], 2, out, moments, 1), "not nine values a channel"),
         (lambda: _core.depthwise(maps[..., :8].copy(), scale, filters, 2, out, moments, 1), "no multiple of 16"),
         (lambda: _core.depthwise(maps, scale, filters, 2, out, scale, 1), "that fits the values"),
         (lambda: _core.normalise_project(planes[:, :0], scale, narrow, outer, 1), "there are none"),

@@ -16,7 +16,8 @@ namespace {
 // Planes by sixteens of channels: where they have none, those of two places or more count as one.
 class Sixteens {
  public:
-  explicit Sixteens(const Planes& all) : times_(places_of_sixteens(all.channels)), channels_(all.channels), planes_(all) {
+  explicit Sixteens(const Planes& all)
+      : times_(places_of_sixteens(all.channels)), channels_(all.channels), planes_(all) {
     planes_.places /= times_;
     planes_.channels *= times_;
   }

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "adadelta.hpp"
+#include "anew.hpp"
 #include "batch_norm.hpp"
-#include "bottleneck.hpp"
 #include "kept.hpp"
 #include "product.hpp"
 #include "projection.hpp"
@@ -30,6 +30,13 @@ Planes sixteens_of(const Array2<float>& values) {
 template <class Array>
 auto* rows_of(const Planes& planes, const Array& table, std::size_t rows) {
   require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
+  return table.data();
+}
+
+// Filters of 3 x 3 of so many channels, a row each.
+template <class Array>
+auto* filters_of(std::size_t channels, const Array& table) {
+  require(table.shape(0) == channels && table.shape(1) == 9, "filters: not nine values a channel");
   return table.data();
 }
 
@@ -168,12 +175,12 @@ void depthwise_maps(const Array5<const float>& values, const Array2<float>& scal
                     std::size_t stride, const Array5<float>& out, const Written2& moments, int threads) {
   const Grouped maps = grouped_of(values, stride);
   const Scale by = scale_of(channels_of(maps.all), scale);
-  const float* const taps = rows_of(channels_of(maps.all), filters, 9);
+  const float* const nine = filters_of(maps.all.channels, filters);
   float* const to = filtered_of(out, maps);
   const Moments of_out = moments_in(channels_of(maps.all), moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  depthwise(maps, values.data(), by, taps, to, of_out, threads, silent);
+  depthwise(maps, values.data(), by, nine, to, of_out, threads, silent);
 }
 
 // Images whose maps come by weights (inputs, channels), of a kernel of 1 or 3, at every `stride`-th place.
@@ -222,12 +229,12 @@ void expanded_depthwise_maps(const Array4<const float>& images, const Array2<flo
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
-  const float* const taps = rows_of(channels_of(maps), filters, 9);
+  const float* const nine = filters_of(maps.channels, filters);
   float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
   const Moments of_out = moments_in(channels_of(maps), moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  expanded_depthwise(expansion, maps, by, taps, to, of_out, threads, silent);
+  expanded_depthwise(expansion, maps, by, nine, to, of_out, threads, silent);
 }
 
 // What projects maps of so many channels (outputs, channels).
@@ -236,7 +243,10 @@ Projection projection_of(const Planes& channels, const Array2<float>& weights) {
   return {weights.shape(0), rows_of(channels, weights, weights.shape(0))};
 }
 
-void normalise_project_rows(const nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>& values, const Array2<float>& scale, const Array2<float>& projection,
+using Planes3 = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+// Values (groups, places, channels of a group).
+void normalise_project_rows(const Planes3& values, const Array2<float>& scale, const Array2<float>& projection,
                             const Written2& out, int threads) {
   const std::size_t places = values.shape(1), group = values.shape(2);
   const Planes planes{values.data(), places, values.shape(0) * group};
@@ -251,6 +261,18 @@ void normalise_project_rows(const nb::ndarray<const float, nb::ndim<3>, nb::c_co
   normalise_project(planes, group, by, to, rows, threads, silent);
 }
 
+// But those by the images and by what expands them.
+BottleneckGradients gradients_of(const Planes& channels, const Projection& projection, const Written2& by_filters,
+                                 const Written2& by_projection, const Written2& by_scale,
+                                 const Written2& by_filtered_scale) {
+  return {nullptr,
+          nullptr,
+          filters_of(channels.channels, by_filters),
+          rows_of(channels, by_projection, projection.outputs),
+          scale_gradients_of(channels, by_scale),
+          scale_gradients_of(channels, by_filtered_scale)};
+}
+
 void kept_maps_backward(const Array2<float>& images, const Array2<float>& weights, const Array5<const float>& values,
                         const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
                         const Array5<const float>& filtered, const Array2<float>& filtered_scale,
@@ -263,36 +285,32 @@ void kept_maps_backward(const Array2<float>& images, const Array2<float>& weight
   const Factor from = images_of(images, weights, maps);
   require(from.inner % channels_in == 0, "images: their channels are no multiple of 16");
   const Scale by = scale_of(channels, scale);
-  const float* const taps = rows_of(channels, filters, 9);
+  const float* const nine = filters_of(channels.channels, filters);
   const Filtered after{filtered_of(filtered, maps), scale_of(channels, filtered_scale)};
   const Projection to = projection_of(channels, projection);
   const float* const outer = rows_of({nullptr, 1, to.outputs}, gradient, maps.all.filtered_places());
   const Planes inputs{nullptr, 1, from.inner};
-  const KeptGradients out{by_images ? rows_of(inputs, *by_images, from.rows) : nullptr,
-                          rows_of(inputs, by_weights, maps.all.channels),
-                          rows_of(channels, by_filters, 9),
-                          rows_of(channels, by_projection, to.outputs),
-                          scale_gradients_of(channels, by_scale),
-                          scale_gradients_of(channels, by_filtered_scale)};
+  BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
+  out.by_images = by_images ? rows_of(inputs, *by_images, from.rows) : nullptr;
+  out.by_weights = rows_of(inputs, by_weights, maps.all.channels);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  kept_backward(from, weights.data(), maps, values.data(), by, taps, after, to, outer, out, threads, silent);
+  kept_backward(from, weights.data(), maps, values.data(), by, nine, after, to, outer, out, threads, silent);
 }
 
-void bottleneck_maps_backward(const Array4<const float>& images, const Array2<float>& weights,
-                              std::size_t expand_stride, const Doubles<const double>& inputs,
-                              const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
-                              const Array4<const float>& filtered, const Array2<float>& filtered_scale,
-                              const Array2<float>& projection,
-                              const Array4<const float>& gradient, const std::optional<Array4<float>>& by_images,
-                              const Written2& by_weights, const Written2& by_filters, const Written2& by_projection,
-                              const Written2& by_scale, const Written2& by_filtered_scale, int threads) {
+void anew_maps_backward(const Array4<const float>& images, const Array2<float>& weights, std::size_t expand_stride,
+                        const Doubles<const double>& inputs, const Array2<float>& scale, const Array2<float>& filters,
+                        std::size_t stride, const Array4<const float>& filtered, const Array2<float>& filtered_scale,
+                        const Array2<float>& projection, const Array4<const float>& gradient,
+                        const std::optional<Array4<float>>& by_images, const Written2& by_weights,
+                        const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
+                        const Written2& by_filtered_scale, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Planes channels = channels_of(maps);
   const InputMoments<const double> moments = input_moments_of(inputs, weights);
   const Scale by = scale_of(channels, scale);
-  const float* const taps = rows_of(channels, filters, 9);
+  const float* const nine = filters_of(channels.channels, filters);
   const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
                        scale_of(channels, filtered_scale)};
   const Projection to = projection_of(channels, projection);
@@ -301,15 +319,12 @@ void bottleneck_maps_backward(const Array4<const float>& images, const Array2<fl
   const float* const from = of_shape(gradient, few, maps.filtered_height(), maps.filtered_width());
   require(!by_images || expansion.kernel == 1, "images: no gradient comes to them through a kernel of 3");
   few.channels = expansion.channels;
-  const BottleneckGradients out{by_images ? of_shape(*by_images, few, maps.height, maps.width) : nullptr,
-                                rows_of(channels, by_weights, expansion.inputs()),
-                                rows_of(channels, by_filters, 9),
-                                rows_of(channels, by_projection, to.outputs),
-                                scale_gradients_of(channels, by_scale),
-                                scale_gradients_of(channels, by_filtered_scale)};
+  BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
+  out.by_images = by_images ? of_shape(*by_images, few, maps.height, maps.width) : nullptr;
+  out.by_weights = rows_of(channels, by_weights, expansion.inputs());
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  bottleneck_backward(expansion, moments, maps, by, taps, after, to, from, out, threads, silent);
+  anew_backward(expansion, moments, maps, by, nine, after, to, from, out, threads, silent);
 }
 
 // A matrix as it lies, or turned.
@@ -380,7 +395,7 @@ void bind_layers(nb::module_& m) {
         nb::arg("out").noconvert(), nb::arg("moments").noconvert(), "threads"_a);
   m.def("normalise_project", normalise_project_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("projection").noconvert(), nb::arg("out").noconvert(), "threads"_a);
-  m.def("bottleneck_backward", bottleneck_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
+  m.def("anew_backward", anew_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(),
         "stride"_a, nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(),
         nb::arg("projection").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(),

@@ -105,7 +105,7 @@ void depthwise(const Grouped& maps, const float* values, const Scale& scale, con
   each_group(maps, threads, progress, [&](std::size_t first) {
     Progress silent(nullptr);
     const Normalisation by(scale.from(first), maps.group);
-    const Aligned<float> taps = columns_of(filters, 9, maps.all.channels, first, maps.group);
+    const Aligned<float> taps = taps_of(filters + 9 * first, maps.group);
     const auto rows = [&] { return Stored(one, values + first * one.places(), by.affine()); };
     filter_maps({one, taps.get()}, rows, out + first * one.filtered_places(), moments.from(first), 1, silent);
   });
@@ -113,7 +113,7 @@ void depthwise(const Grouped& maps, const float* values, const Scale& scale, con
 
 void kept_backward(const Factor& images, const float* weights, const Grouped& maps, const float* values,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
-                   const float* gradient, const KeptGradients& out, int threads, Progress& progress) {
+                   const float* gradient, const BottleneckGradients& out, int threads, Progress& progress) {
   const MapShape one = maps.one();
   const std::size_t channels = maps.all.channels, group = maps.group, outputs = projection.outputs;
   const std::size_t inputs = images.inner, places = one.filtered_places(), width = one.filtered_width();
@@ -135,7 +135,7 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     const Drag after_drag(after, places, sums.data(), sums.data() + group, group, out.by_filtered_scale.from(first));
 
     const Normalisation by(scale.from(first), group);
-    const Aligned<float> taps = columns_of(filters, 9, channels, first, group);
+    const Aligned<float> taps = taps_of(filters + 9 * first, group);
     const Planes planes{values + first * one.places(), one.places(), group};
     float* const by_value = by_values.get() + first * one.places();
     const std::vector<double> back = descend_maps(
@@ -144,7 +144,7 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
           projected.descend(after_drag, row * width, width, inner.get() + row * width * group, to);
         },
         1, silent);
-    put_columns(back.data(), 9, channels, first, group, out.by_filters);
+    put_taps(back.data(), group, out.by_filters + 9 * first);
     const double* const passed = back.data() + 9 * group;
     const Drag drag(scale.from(first), planes.places, passed, passed + group, group, out.by_scale.from(first));
     descend(planes, scale.from(first), drag, by_value, by_value, 1, silent);

@@ -1,6 +1,6 @@
-// Between two linear bottlenecks where images have too many channels for what they are expanded to to be made anew on
-// the way back, as bottleneck.hpp does. The expanded maps are kept, and nothing but the projection looks across
-// channels: so a thread goes all the way with some of them, a group, which lie together in memory and in its cache:
+// Between two linear bottlenecks where images have so many channels that to expand them anew on the way back, as
+// anew.hpp does, would cost more than to keep what comes of it. Nothing but the projection looks across the channels of
+// that: so a thread goes all the way with some of them, a group, which lie together in memory and in its cache:
 // (groups, count, height, width, channels of a group).
 #pragma once
 
@@ -25,19 +25,13 @@ struct Grouped {
 void expand(const Factor& images, const float* weights, const Grouped& maps, float* out, const Moments& moments,
             int threads, Progress& progress);
 
-// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels), and the moments of that.
+// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (channels, 9), and the moments of that.
 void depthwise(const Grouped& maps, const float* values, const Scale& scale, const float* filters, float* out,
                const Moments& moments, int threads, Progress& progress);
-
-struct KeptGradients {
-  float* by_images;  // or none
-  float *by_weights, *by_filters, *by_projection;
-  ScaleGradients by_scale, by_filtered_scale;
-};
 
 // From the gradient by the projected maps (places, outputs) all others.
 void kept_backward(const Factor& images, const float* weights, const Grouped& maps, const float* values,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
-                   const float* gradient, const KeptGradients& out, int threads, Progress& progress);
+                   const float* gradient, const BottleneckGradients& out, int threads, Progress& progress);
 
 }  // namespace facetools

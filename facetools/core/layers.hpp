@@ -45,12 +45,12 @@ struct Layers {
   // Gathers values (places, channels).
   void (*gather)(const float* values, std::size_t places, std::size_t channels, const Gathered& in);
 
-  // out = affine values (places, channels), kept between the bounds. With `past`, here and below, what is written goes past
-  // the cache, where it must begin at a multiple of 64 bytes.
+  // out = affine values (places, channels), kept between the bounds. With `past`, here and below, what is written goes
+  // past the cache, where it must begin at a multiple of 64 bytes.
   void (*clamp)(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out);
 
-  // Of the gradient by that `out`, which passes where the affine value is strictly between the bounds, adds what passes,
-  // and its product with value - mean.
+  // Of the gradient by that `out`, which passes where the affine value is strictly between the bounds, adds what
+  // passes, and its product with value - mean.
   void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
                      std::size_t channels, float* sum, float* product);
 

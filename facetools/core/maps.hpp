@@ -25,6 +25,20 @@
 
 namespace facetools {
 
+// Filters (channels, 9) as kernels take them: (9, channels).
+inline Aligned<float> taps_of(const float* filters, std::size_t channels) {
+  Aligned<float> taps = room<float>(9 * channels);
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t tap = 0; tap < 9; ++tap) taps[tap * channels + c] = filters[9 * c + tap];
+  return taps;
+}
+
+// The other way round.
+inline void put_taps(const double* taps, std::size_t channels, float* filters) {
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t tap = 0; tap < 9; ++tap) filters[9 * c + tap] = static_cast<float>(taps[tap * channels + c]);
+}
+
 // What all maps have in common.
 struct Filters {
   Filters(const MapShape& all, const float* weights)

@@ -1,8 +1,11 @@
 // The convolution of 1 x 1 that projects filtered maps, with the batch normalisation and the ReLU6 before it, and back.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <vector>
 
+#include "aligned.hpp"
 #include "parallel.hpp"
 #include "shapes.hpp"
 #include "simd.hpp"
@@ -22,8 +25,8 @@ class Unpadded {
   Unpadded(std::size_t rows, std::size_t columns)
       : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
 
-  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `add` it is added to the last one, which
-  // had as many rows.
+  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `add` it is added to the last one,
+  // which had as many rows.
   void multiply(const Factor& a, const float* b, bool add, float* out) {
     if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, add, out);
     kernels().layers.multiply(a, b, padded_, padded_, add, rows_.get());
@@ -52,7 +55,9 @@ class Projected {
   // What is summed up of some places.
   struct Found {
     Found(std::size_t outputs, std::size_t channels)
-        : passed(2 * channels, short_sum), by_weight(outputs * channels, 1024), kept(room<float>(at_a_time * channels)) {}
+        : passed(2 * channels, short_sum),
+          by_weight(outputs * channels, 1024),
+          kept(room<float>(at_a_time * channels)) {}
 
     std::vector<double> sums() { return joined(passed.flushed(), by_weight.flushed()); }
 

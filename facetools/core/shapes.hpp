@@ -8,7 +8,8 @@
 
 namespace facetools {
 
-// Feature maps, channels last, seen by filters of 3 x 3 with a border of zeros at every `stride`-th place, 1 or 2 apart.
+// Feature maps, channels last, seen by filters of 3 x 3 with a border of zeros at every `stride`-th place. The stride is
+// 1 or 2.
 struct MapShape {
   std::size_t count, height, width, channels, stride;
 
@@ -28,6 +29,13 @@ struct Filtered {
 struct Projection {
   std::size_t outputs;
   const float* weights;
+};
+
+// Of the gradient by what is projected those by all that it is made of.
+struct BottleneckGradients {
+  float* by_images;  // or none
+  float *by_weights, *by_filters, *by_projection;
+  ScaleGradients by_scale, by_filtered_scale;
 };
 
 }  // namespace facetools

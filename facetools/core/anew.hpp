@@ -1,9 +1,7 @@
-// What an inverted residual (Sandler et al. 2018) does between its few channels and its few channels: a convolution
-// expands them, a depthwise one filters, and one of 1 x 1 projects, with batch normalisation and ReLU6 after the
-// first and the second. The expanded maps and what comes of the filtered ones never lie in memory: row by row they are
-// made where they are needed, and once more on the way back, which costs less than to write and to read them where they
-// are large. Moments of the expanded maps, and what gradients lose as those move, follow from the covariance of what
-// they are made of.
+// Between two linear bottlenecks where images have few channels. The expanded maps and what comes of the filtered ones
+// never lie in memory: row by row they are made where they are needed, and once more on the way back, which costs less
+// than to write and to read them where they are large. Moments of the expanded maps, and what gradients lose as those
+// move, follow from the covariance of what they are made of.
 #pragma once
 
 #include <cstddef>
@@ -38,20 +36,13 @@ struct InputMoments {
 void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs,
                       const Moments& out, int threads, Progress& progress);
 
-// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (9, channels), and the moments of that.
+// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (channels, 9), and the moments of that.
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
                         float* out, const Moments& moments, int threads, Progress& progress);
 
-struct BottleneckGradients {
-  float* by_image;  // or none, as for a kernel of 3
-  float *by_expansion, *by_filter, *by_projection;
-  ScaleGradients by_scale, by_filtered_scale;
-};
-
-// From the gradient by the projected maps (places, outputs) all others.
-void bottleneck_backward(const Expansion& expansion, const InputMoments<const double>& inputs, const MapShape& maps,
-                         const Scale& scale, const float* filters, const Filtered& filtered,
-                         const Projection& projection, const float* gradient, const BottleneckGradients& out,
-                         int threads, Progress& progress);
+// From the gradient by the projected maps (places, outputs) all others, but by images through a kernel of 3.
+void anew_backward(const Expansion& expansion, const InputMoments<const double>& inputs, const MapShape& maps,
+                   const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
+                   const float* gradient, const BottleneckGradients& out, int threads, Progress& progress);
 
 }  // namespace facetools

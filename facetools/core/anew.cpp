@@ -1,4 +1,4 @@
-#include "bottleneck.hpp"
+#include "anew.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -265,13 +265,13 @@ void expanded_moments(const Expansion& expansion, const MapShape& maps, const In
 void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
                         float* out, const Moments& moments, int threads, Progress& progress) {
   const Making making(expansion, maps, scale);
-  filter_maps({maps, filters}, [&] { return Expanded(making); }, out, moments, threads, progress);
+  const Aligned<float> taps = taps_of(filters, maps.channels);
+  filter_maps({maps, taps.get()}, [&] { return Expanded(making); }, out, moments, threads, progress);
 }
 
-void bottleneck_backward(const Expansion& expansion, const InputMoments<const double>& moments, const MapShape& maps,
-                         const Scale& scale, const float* filters, const Filtered& filtered,
-                         const Projection& projection, const float* outer, const BottleneckGradients& out, int threads,
-                         Progress& progress) {
+void anew_backward(const Expansion& expansion, const InputMoments<const double>& moments, const MapShape& maps,
+                   const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
+                   const float* outer, const BottleneckGradients& out, int threads, Progress& progress) {
   const std::size_t inputs = expansion.inputs(), channels = maps.channels;
   const Planes planes{filtered.values, maps.count * maps.filtered_height() * maps.filtered_width(), channels};
   const Projected projected(planes, filtered.scale, projection);
@@ -282,14 +282,15 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments<const do
                            out.by_filtered_scale);
 
   const Making making(expansion, maps, scale);
+  const Aligned<float> taps = taps_of(filters, channels);
   const auto gradient = [&](std::size_t row, float* to) {
     const std::size_t width = maps.filtered_width();
     projected.spread(outer, row * width, width, to);
     projected.descend(filtered_drag, row * width, width, to, to);
   };
-  std::vector<double> sums = descend_maps({maps, filters}, [&] { return ExpandedBack(making, out.by_image); }, gradient,
-                                          threads, progress);
-  for (std::size_t i = 0; i < 9 * channels; ++i) out.by_filter[i] = static_cast<float>(sums[i]);
+  const auto rows = [&] { return ExpandedBack(making, out.by_images); };
+  std::vector<double> sums = descend_maps({maps, taps.get()}, rows, gradient, threads, progress);
+  put_taps(sums.data(), channels, out.by_filters);
 
   double *const with_inputs = sums.data() + 9 * channels, *const passed = with_inputs + inputs * channels;
   std::vector<double> with_values(channels);  // what passes times the centred values
@@ -305,10 +306,10 @@ void bottleneck_backward(const Expansion& expansion, const InputMoments<const do
     for (std::size_t c = 0; c < channels; ++c) {
       const auto factor = static_cast<double>(making.by.affine().factor[c]);
       const auto slope = static_cast<double>(drag.slope()[c]) * static_cast<double>(places);
-      out.by_expansion[i * channels + c] =
+      out.by_weights[i * channels + c] =
           static_cast<float>(factor * (with_inputs[i * channels + c] - slope * moments.covariances(i)[c]));
     }
-  if (out.by_image != nullptr) take_drag(making, scale, drag, out.by_image, threads, progress);
+  if (out.by_images != nullptr) take_drag(making, scale, drag, out.by_images, threads, progress);
 }
 
 }  // namespace facetools
