@@ -112,7 +112,7 @@ class ExpandedBack : public Expanded {
     const std::size_t width = making_.maps.width, channels = making_.maps.channels, block = lines_.inputs() * channels;
     float *const passing = passing_.get(), *const sum = passed_.partial.get();
     // Values that are kept from 0 to 6 tell as well what passes. Its products with them are of no use.
-    layers().take_passed(making_.unchanged(), values, gradient, width, channels, false, passing, sum, sum + channels);
+    layers().take_passed(making_.unchanged(), values, gradient, width, channels, passing, sum, sum + channels);
     passed_.added(width);
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k) {
       const Factor line = lines_.at(map, row, k);

@@ -62,8 +62,8 @@ class StoredBack : public Stored {
 
   void take(std::size_t map, std::size_t row, const float*, float* gradient) {
     float* const sum = passed_.partial.get();
-    layers().take_passed(by_, values_ + at(map, row), gradient, maps_.width, maps_.channels, false,
-                         out_ + at(map, row), sum, sum + maps_.channels);
+    layers().take_passed(by_, values_ + at(map, row), gradient, maps_.width, maps_.channels, out_ + at(map, row), sum,
+                         sum + maps_.channels);
     passed_.added(maps_.width);
   }
 

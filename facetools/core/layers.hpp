@@ -56,7 +56,7 @@ struct Layers {
 
   // The same, which also moves what passes to `out` and leaves zeros in place of the gradient.
   void (*take_passed)(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
-                      bool past, float* out, float* sum, float* product);
+                      float* out, float* sum, float* product);
 
   // out = factor * (what passes - shift - (value - mean) * slope); out may be the gradient.
   void (*descend)(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,

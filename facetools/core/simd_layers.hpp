@@ -111,12 +111,11 @@ void add_passed(const Affine& by, const float* values, const float* gradient, st
 
 template <class Simd>
 void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
-                 bool past, float* out, float* sum, float* product) {
+                 float* out, float* sum, float* product) {
   each_passed<Simd>(by, values, gradient, places, channels, sum, product, [=](std::size_t at, const auto& inner) {
     Simd::store(gradient + at, Simd::splat(0));
-    put<Simd>(past, out + at, inner);
+    Simd::store(out + at, inner);
   });
-  if (past) Simd::fence();
 }
 
 template <class Simd>
