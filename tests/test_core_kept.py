@@ -106,11 +106,15 @@ def scale_of(moments: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> T
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_is_torchs_layers(shape: Shape, stride: int) -> None:
     case = Case(shape, stride)
-    # Of so many values some are rounded to the other side of a kink, where a gradient is as large as any.
-    kinks = case.images.numel() // shape[3] * case.channels > 1_000_000
-    size, within = (torch.linalg.norm, 3e-3) if kinks else (lambda values: values.abs().max(), 1e-4)
-    for found, expected in zip(case.by_core(16), case.by_torch(), strict=True):
-        assert size(found - expected) < within * size(expected)
+    # Of a million values one to four are rounded to the other side of a kink, where a gradient is as large as any; all
+    # inputs of nine places see that.
+    kinks = case.images.numel() // shape[3] * case.channels // 1_000_000
+    # As one group, which is filtered past the cache where it is large.
+    for found, expected in zip(case.by_core(case.channels), case.by_torch(), strict=True):
+        apart = found - expected
+        assert not apart.isnan().any()
+        assert (apart.abs() > 1e-4 * expected.abs().max()).sum() <= 9 * shape[3] * kinks
+        assert torch.linalg.norm(apart) < (1e-3 if kinks else 1e-4) * torch.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

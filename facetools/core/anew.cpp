@@ -273,7 +273,7 @@ void anew_backward(const Expansion& expansion, const InputMoments<const double>&
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
                    const float* outer, const BottleneckGradients& out, int threads, Progress& progress) {
   const std::size_t inputs = expansion.inputs(), channels = maps.channels;
-  const Planes planes{filtered.values, maps.count * maps.filtered_height() * maps.filtered_width(), channels};
+  const Planes planes{filtered.values, maps.filtered_places(), channels};
   const Projected projected(planes, filtered.scale, projection);
   const std::vector<double> after = sums_of(projected, planes, projection.outputs, outer, threads, progress);
   for (std::size_t i = 0; i < projection.outputs * channels; ++i)
@@ -300,7 +300,7 @@ void anew_backward(const Expansion& expansion, const InputMoments<const double>&
       centred -= moments.mean(i) * passed[c];
       with_values[c] += centred * static_cast<double>(expansion.weights[i * channels + c]);
     }
-  const std::size_t places = maps.count * maps.height * maps.width;
+  const std::size_t places = maps.places();
   const Drag drag(scale, places, passed, with_values.data(), channels, out.by_scale);
   for (std::size_t i = 0; i < inputs; ++i)
     for (std::size_t c = 0; c < channels; ++c) {

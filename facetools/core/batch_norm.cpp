@@ -159,6 +159,8 @@ Drag::Drag(const Scale& scale, std::size_t places, const double* sum, const doub
   }
 }
 
+namespace {
+
 Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, const ScaleGradients& out, int threads,
              Progress& progress) {
   const Sixteens all(planes);
@@ -171,6 +173,8 @@ Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, co
   const std::vector<double> sums = all.folded(found);
   return {scale, planes.places, sums.data(), sums.data() + planes.channels, planes.channels, out};
 }
+
+}  // namespace
 
 void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,
              int threads, Progress& progress) {

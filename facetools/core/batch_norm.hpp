@@ -98,9 +98,6 @@ class Drag {
   Aligned<float> shift_, slope_;
 };
 
-Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, const ScaleGradients& out, int threads,
-             Progress& progress);
-
 // by_value = factor (what passes of the gradient, which may lie there too, less the drag).
 void descend(const Planes& planes, const Scale& scale, const Drag& drag, const float* gradient, float* by_value,
              int threads, Progress& progress);
