@@ -19,21 +19,22 @@ class AdaDelta(torch.optim.Adadelta):
         """Makes one step; the gradients in memory are used up by it."""
         for group in self.param_groups:
             taken = [weight for weight in group["params"] if _fits(weight) and _fits(weight.grad)]
-            for weight in taken:
-                self._take(weight, weight.grad, group)
-                weight.grad = None  # so that torch passes over it
             if taken:
-                torch._foreach_add_([self.state[weight]["step"] for weight in taken], 1)
+                self._take(taken, group)
         return super().step(closure)
 
-    def _take(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            zeros = {name: torch.zeros_like(weight) for name in ("square_avg", "acc_delta")}
-            state.update(step=torch.tensor(0.0), **zeros)
-        means = (state["square_avg"].numpy(), state["acc_delta"].numpy())
-        settings = (group["lr"], group["rho"], group["eps"], group["weight_decay"], torch.get_num_threads())
-        _core.adadelta(weight.detach().numpy(), gradient.numpy(), *means, *settings)
+    def _take(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        states = [self.state[weight] for weight in weights]
+        for weight, state in zip(weights, states, strict=True):
+            if not state:
+                zeros = {name: torch.zeros_like(weight) for name in ("square_avg", "acc_delta")}
+                state.update(step=torch.tensor(0.0), **zeros)
+        squares, steps, taken = ([state[name] for state in states] for name in ("square_avg", "acc_delta", "step"))
+        gradients: list[Any] = [weight.grad for weight in weights]
+        settings = (group["lr"], group["rho"], group["eps"], group["weight_decay"])
+        _core.adadelta(weights, gradients, squares, steps, taken, *settings, torch.get_num_threads())
+        for weight in weights:
+            weight.grad = None  # so that torch passes over it
 
 
 def _fits(values: Tensor | None) -> bool:

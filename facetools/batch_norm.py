@@ -73,7 +73,7 @@ class _Relu6(torch.autograd.Function):
 def moments_of(rows: Tensor) -> Tensor:
     """The mean and the variance of each channel of `rows` (places, channels), a row each."""
     moments = torch.empty(2, rows.shape[1])
-    _core.moments(rows.numpy(), moments.numpy(), torch.get_num_threads())
+    _core.moments(rows, moments, torch.get_num_threads())
     return moments
 
 
@@ -81,10 +81,8 @@ def scale_of(norm: Any, moments: Tensor, places: int) -> Tensor:
     """What the core normalises values by, (4, channels), that have such moments (2, channels) over so many places; the
     moving averages of `norm` follow those."""
     scale = torch.empty(4, norm.num_features)
-    learned = (norm.weight.detach().numpy(), norm.bias.detach().numpy())
-    averages = (norm.running_mean.numpy(), norm.running_var.numpy())
-    norm.num_batches_tracked.add_(1)
-    _core.take_moments(moments.numpy(), places, *learned, *averages, norm.eps, norm.momentum, scale.numpy())
+    averages = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    _core.take_moments(moments, places, norm.weight, norm.bias, *averages, norm.eps, norm.momentum, scale)
     return scale
 
 
@@ -95,16 +93,15 @@ def scale_in_use(norm: Any) -> Tensor:
 
 def normalised(rows: Tensor, scale: Tensor, bounds: tuple[float, float], added: Tensor | None = None) -> Tensor:
     """`rows` (places, channels), normalised and kept between the bounds, and with what there is to be added."""
-    out, more = torch.empty_like(rows), None if added is None else added.numpy()
-    _core.normalise(rows.numpy(), scale.numpy(), *bounds, more, out.numpy(), torch.get_num_threads())
+    out = torch.empty_like(rows)
+    _core.normalise(rows, scale, *bounds, added, out, torch.get_num_threads())
     return out
 
 
 def led_back(rows: Tensor, scale: Tensor, bounds: tuple[float, float], gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Of the gradient by what is `normalised` those by the rows and by weight and bias, (2, channels)."""
     by_rows, by_scale = torch.empty_like(rows), torch.empty(2, rows.shape[1])
-    given = (rows.numpy(), scale.numpy(), *bounds, gradient.numpy())
-    _core.normalise_backward(*given, by_rows.numpy(), by_scale.numpy(), torch.get_num_threads())
+    _core.normalise_backward(rows, scale, *bounds, gradient, by_rows, by_scale, torch.get_num_threads())
     return by_rows, by_scale
 
 

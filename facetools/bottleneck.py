@@ -154,16 +154,14 @@ class _Kept:
         channels, threads = len(expand), torch.get_num_threads()
         group = _group(channels, threads)
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
-        given = (self._rows.numpy(), self._wide.numpy())
-        _core.expand(*given, self._expanded.numpy(), self._moments.numpy(), threads)
+        _core.expand(self._rows, self._wide, self._expanded, self._moments, threads)
 
     def moments(self) -> Tensor:
         return self._moments
 
     def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         out, moments = _room(self._expanded.shape, stride)
-        given = (self._expanded.numpy(), scale.numpy(), taps.numpy(), stride)
-        _core.depthwise(*given, out.numpy(), moments.numpy(), torch.get_num_threads())
+        _core.depthwise(self._expanded, scale, taps, stride, out, moments, torch.get_num_threads())
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
@@ -181,12 +179,10 @@ class _Kept:
         """Of the gradient by the projected images those by the images and the expansion; `found` takes the others."""
         rows, wide, expanded = kept
         by_rows, by_wide = torch.empty_like(rows) if to_images else None, torch.empty_like(wide)
-        before = (rows.numpy(), wide.numpy(), expanded.numpy(), layers.scale.numpy(), layers.taps.numpy(), strides[1])
-        after = (layers.filtered.numpy(), layers.after_scale.numpy(), layers.narrow.numpy())
-        outer = gradient.view(-1, len(layers.narrow)).numpy()
-        by_expansion = (None if by_rows is None else by_rows.numpy(), by_wide.numpy())
-        by_layers = (found.taps.numpy(), found.narrow.numpy(), found.scale.numpy(), found.after_scale.numpy())
-        _core.kept_backward(*before, *after, outer, *by_expansion, *by_layers, torch.get_num_threads())
+        before = (rows, wide, expanded, layers.scale, layers.taps, strides[1])
+        after = (layers.filtered, layers.after_scale, layers.narrow, gradient.view(-1, len(layers.narrow)))
+        by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
+        _core.kept_backward(*before, *after, by_rows, by_wide, *by_layers, torch.get_num_threads())
         by_maps = None if by_rows is None else by_rows.view(*expanded.shape[1:4], -1)
         return by_maps, by_wide[..., None, None]
 
@@ -204,14 +200,14 @@ class _Anew:
     def moments(self) -> Tensor:
         inputs, channels = self._wide.shape
         moments, self._of_inputs = torch.empty(2, channels), torch.empty(inputs, 1 + channels, dtype=torch.float64)
-        given = (self._maps.numpy(), self._wide.numpy(), self._stride)
-        _core.expanded_moments(*given, self._of_inputs.numpy(), moments.numpy(), torch.get_num_threads())
+        given = (self._maps, self._wide, self._stride)
+        _core.expanded_moments(*given, self._of_inputs, moments, torch.get_num_threads())
         return moments
 
     def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         out, moments = _room((1, len(self._maps), *self.size, len(taps)), stride)
-        given = (self._maps.numpy(), self._wide.numpy(), self._stride, scale.numpy(), taps.numpy(), stride)
-        _core.expanded_depthwise(*given, out[0].numpy(), moments.numpy(), torch.get_num_threads())
+        given = (self._maps, self._wide, self._stride, scale, taps, stride)
+        _core.expanded_depthwise(*given, out[0], moments, torch.get_num_threads())
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
@@ -229,12 +225,10 @@ class _Anew:
         """As _Kept does."""
         maps, wide, of_inputs = kept
         by_maps, by_wide = torch.empty_like(maps) if to_images else None, torch.empty_like(wide)
-        expansion = (maps.numpy(), wide.numpy(), strides[0], of_inputs.numpy())
-        after = (layers.filtered[0].numpy(), layers.after_scale.numpy(), layers.narrow.numpy(), gradient.numpy())
-        by_expansion = (None if by_maps is None else by_maps.numpy(), by_wide.numpy())
-        by_layers = (found.taps.numpy(), found.narrow.numpy(), found.scale.numpy(), found.after_scale.numpy())
-        before = (*expansion, layers.scale.numpy(), layers.taps.numpy(), strides[1])
-        _core.anew_backward(*before, *after, *by_expansion, *by_layers, torch.get_num_threads())
+        before = (maps, wide, strides[0], of_inputs, layers.scale, layers.taps, strides[1])
+        after = (layers.filtered[0], layers.after_scale, layers.narrow, gradient)
+        by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
+        _core.anew_backward(*before, *after, by_maps, by_wide, *by_layers, torch.get_num_threads())
         kernel = 1 if len(wide) == maps.shape[3] else 3
         return by_maps, by_wide.view(kernel, kernel, -1, wide.shape[1]).permute(3, 2, 0, 1)
 
@@ -244,7 +238,7 @@ def _projected(filtered: Tensor, scale: Tensor, narrow: Tensor) -> Tensor:
     channels)."""
     out = torch.empty(*filtered.shape[1:4], len(narrow))
     planes, to = filtered.flatten(1, 3), out.view(-1, len(narrow))
-    _core.normalise_project(planes.numpy(), scale.numpy(), narrow.numpy(), to.numpy(), torch.get_num_threads())
+    _core.normalise_project(planes, scale, narrow, to, torch.get_num_threads())
     return out
 
 

@@ -16,7 +16,7 @@ def product(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = Fa
     """a b, float32 (rows, columns) of float32 (rows, inner) and (inner, columns), of which each may be given turned.
     The columns are a multiple of 16."""
     out = torch.empty(a.shape[turned_a], b.shape[not turned_b])
-    _core.product(a.numpy(), b.numpy(), turned_a, turned_b, out.numpy(), torch.get_num_threads())
+    _core.product(a, b, turned_a, turned_b, out, torch.get_num_threads())
     return out
 
 

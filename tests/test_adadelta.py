@@ -59,7 +59,7 @@ def test_either_goes_on_from_the_other(first: type[torch.optim.Optimizer]) -> No
 def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     compute = _core.adadelta
-    monkeypatch.setattr(_core, "adadelta", lambda *given: [sizes.append(given[0].size), compute(*given)])
+    monkeypatch.setattr(_core, "adadelta", lambda *given: [sizes.extend(w.numel() for w in given[0]), compute(*given)])
     model = network()
     model[2].bias.requires_grad_(False)
     learn(model, AdaDelta(model.parameters(), **SETTINGS), 1)
@@ -75,12 +75,20 @@ def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_change_nothing_and_sizes_must_fit() -> None:
     rng = np.random.default_rng(0)
-    start = [rng.random(200_000, np.float32) for _ in range(4)]
+    settings = (1.0, 0.95, 1e-7, 0.1)
+    start = [[rng.random(size, np.float32) for size in (200_000, 7)] for _ in range(4)]
     found = []
     for threads in (1, 3):
-        arrays = [array.copy() for array in start]
-        _core.adadelta(*arrays, 1.0, 0.95, 1e-7, 0.1, threads)
-        found.append(arrays)
+        arrays = [[array.copy() for array in some] for some in start]
+        taken = [np.zeros(1, np.float32), np.ones(1, np.float32)]
+        _core.adadelta(*arrays, taken, *settings, threads)
+        assert taken == [1, 2]
+        found.append([array for some in arrays for array in some])
     assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+    parameters, gradients, *means = start
     with pytest.raises(ValueError, match="not as many as parameters"):
-        _core.adadelta(start[0], start[1][:5], start[2], start[3], 1.0, 0.95, 1e-7, 0.0, 1)
+        _core.adadelta(parameters, gradients[:1], *means, taken, *settings, 1)
+    with pytest.raises(ValueError, match="not of the size of their parameters"):
+        _core.adadelta(parameters, [gradients[0][:5], gradients[1]], *means, taken, *settings, 1)
+    with pytest.raises(ValueError, match="not one number of steps taken"):
+        _core.adadelta(parameters, gradients, *means, means[0], *settings, 1)

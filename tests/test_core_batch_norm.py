@@ -94,13 +94,15 @@ def test_moving_averages_follow_the_moments() -> None:
     norm.running_mean[:], norm.running_var[:] = map(torch.from_numpy, averages)
     # Two values of each channel that have such moments.
     norm(torch.from_numpy(moments[0] + np.sqrt(moments[1]) * np.float32([[1], [-1]]))[:, :, None, None])
-    found = np.empty((4, 7), np.float32)
-    _core.take_moments(moments, 2, weight, bias, mean, variance, 0.25, 0.3, found)
+    found, batches = np.empty((4, 7), np.float32), torch.tensor(3)
+    _core.take_moments(moments, 2, weight, bias, mean, variance, batches, 0.25, 0.3, found)
+    assert batches == 4
     np.testing.assert_allclose(found, [weight, bias, moments[0], 1 / np.sqrt(moments[1] + 0.25)], rtol=1e-6)
     np.testing.assert_allclose(averages, [norm.running_mean.numpy(), norm.running_var.numpy()], rtol=1e-6)
     for places, others, message in [(1, mean, "fewer than two"), (2, mean[:6], "not as many as weights")]:
         with pytest.raises(ValueError, match=message):
-            _core.take_moments(moments, places, weight, bias, others, variance, 0.25, 0.3, found)
+            _core.take_moments(moments, places, weight, bias, others, variance, batches, 0.25, 0.3, found)
+    assert batches == 4
 
 
 def test_threads_change_nothing() -> None:

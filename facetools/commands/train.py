@@ -27,7 +27,7 @@ from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Sc
 
 #: How torch's threads wait for work: for a moment awake, since to wake them takes as long as a small layer, and no
 #: longer, since they would keep those of the core from the processors. They read this when torch is loaded.
-WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "THP_MEM_ALLOC_ENABLE": "1"}
 
 
 @command

@@ -1,5 +1,6 @@
 #include "adadelta.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace facetools {
@@ -22,10 +23,16 @@ void learn(float* __restrict parameters, const float* __restrict gradients, floa
 
 }  // namespace
 
-void adadelta(const Learned& learned, const AdaDelta& by, int threads, Progress& progress) {
-  parallel_ranges(threads, learned.size, 65536, progress, [&](std::size_t begin, std::size_t end) {
-    learn(learned.parameters + begin, learned.gradients + begin, learned.squares + begin, learned.steps + begin,
-          end - begin, by);
+void adadelta(const std::vector<Learned>& all, const AdaDelta& by, int threads, Progress& progress) {
+  constexpr std::size_t grain = 65536;
+  std::vector<Learned> parts;
+  for (const Learned& some : all)
+    for (std::size_t begin = 0; begin < some.size; begin += grain)
+      parts.push_back({some.parameters + begin, some.gradients + begin, some.squares + begin, some.steps + begin,
+                       std::min(grain, some.size - begin)});
+  parallel_for(threads, parts.size(), progress, [&](std::size_t number) {
+    const Learned& part = parts[number];
+    learn(part.parameters, part.gradients, part.squares, part.steps, part.size, by);
   });
 }
 

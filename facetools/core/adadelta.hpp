@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "parallel.hpp"
 
@@ -19,6 +20,6 @@ struct Learned {
   std::size_t size;
 };
 
-void adadelta(const Learned& learned, const AdaDelta& by, int threads, Progress& progress);
+void adadelta(const std::vector<Learned>& all, const AdaDelta& by, int threads, Progress& progress);
 
 }  // namespace facetools

@@ -3,8 +3,10 @@
 #include "bind.hpp"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <vector>
 
 #include "adadelta.hpp"
 #include "anew.hpp"
@@ -12,15 +14,17 @@
 #include "kept.hpp"
 #include "product.hpp"
 #include "projection.hpp"
+#include "tensor.hpp"
 
 namespace facetools {
 
 namespace {
 
-using Written2 = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Read2 = Tensor<const float, 2>;
+using Written2 = Tensor<float, 2>;
 
 // Values that count as sixteens of channels.
-Planes sixteens_of(const Array2<float>& values) {
+Planes sixteens_of(const Read2& values) {
   const std::size_t places = values.shape(0), channels = values.shape(1);
   require(places >= 1 && channels >= 1, "values: there are none");
   require(places % places_of_sixteens(channels) == 0, "values: their channels are no multiple of 16");
@@ -41,7 +45,7 @@ auto* filters_of(std::size_t channels, const Array& table) {
 }
 
 // weight, bias, mean and inverse deviation of each channel, a row each.
-Scale scale_of(const Planes& planes, const Array2<float>& table) {
+Scale scale_of(const Planes& planes, const Read2& table) {
   const float* const rows = rows_of(planes, table, 4);
   return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
 }
@@ -58,7 +62,7 @@ Moments moments_in(const Planes& channels, const Written2& table) {
   return {means, means + channels.channels};
 }
 
-void moments_of(const Array2<float>& values, const Written2& out, int threads) {
+void moments_of(const Read2& values, const Written2& out, int threads) {
   const Planes planes = sixteens_of(values);
   const Moments to = moments_in(planes, out);
   Progress silent(nullptr);
@@ -66,12 +70,9 @@ void moments_of(const Array2<float>& values, const Written2& out, int threads) {
   moments(planes, to, threads, silent);
 }
 
-template <class T>
-using Row = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-void take_moments_of(const Written2& moments, std::size_t places, const Row<const float>& weight,
-                     const Row<const float>& bias, const Row<float>& mean, const Row<float>& variance, float epsilon,
-                     float momentum, const Written2& scale) {
+void take_moments_of(const Written2& moments, std::size_t places, const Tensor<const float, 1>& weight,
+                     const Tensor<const float, 1>& bias, const Tensor<float, 1>& mean, const Tensor<float, 1>& variance,
+                     const Tensor<std::int64_t, 0>& batches, float epsilon, float momentum, const Written2& scale) {
   const std::size_t channels = weight.shape(0);
   const Planes planes{nullptr, places, channels};
   require(places >= 2, "places: fewer than two");
@@ -79,10 +80,11 @@ void take_moments_of(const Written2& moments, std::size_t places, const Row<cons
           "not as many as weights");
   const BatchNorm norm{weight.data(), bias.data(), mean.data(), variance.data(), epsilon, momentum};
   take_moments(norm, moments_in(planes, moments), places, channels, rows_of(planes, scale, 4));
+  ++*batches.data();
 }
 
-void normalise_rows(const Array2<float>& values, const Array2<float>& scale, float low, float high,
-                    const std::optional<Array2<float>>& added, const Written2& out, int threads) {
+void normalise_rows(const Read2& values, const Read2& scale, float low, float high,
+                    const std::optional<Read2>& added, const Written2& out, int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
   by.bounds = {low, high};
@@ -93,8 +95,8 @@ void normalise_rows(const Array2<float>& values, const Array2<float>& scale, flo
   normalise(planes, by, more, to, threads, silent);
 }
 
-void normalise_rows_backward(const Array2<float>& values, const Array2<float>& scale, float low, float high,
-                             const Array2<float>& gradient, const Written2& by_value, const Written2& by_scale,
+void normalise_rows_backward(const Read2& values, const Read2& scale, float low, float high,
+                             const Read2& gradient, const Written2& by_value, const Written2& by_scale,
                              int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
@@ -108,7 +110,7 @@ void normalise_rows_backward(const Array2<float>& values, const Array2<float>& s
 }
 
 // Maps of so many channels, as large as an array (count, height, width, any).
-MapShape shape_of(const Array4<const float>& values, std::size_t channels, std::size_t stride) {
+MapShape shape_of(const Tensor<const float, 4>& values, std::size_t channels, std::size_t stride) {
   const MapShape maps{values.shape(0), values.shape(1), values.shape(2), channels, stride};
   require(maps.count >= 1 && maps.height >= 1 && maps.width >= 1 && maps.channels >= 1, "maps: there are none");
   require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
@@ -118,7 +120,7 @@ MapShape shape_of(const Array4<const float>& values, std::size_t channels, std::
 
 // The values of an array (count, height, width, channels).
 template <class T>
-T* of_shape(const Array4<T>& array, const MapShape& maps, std::size_t height, std::size_t width) {
+T* of_shape(const Tensor<T, 4>& array, const MapShape& maps, std::size_t height, std::size_t width) {
   require(array.shape(0) == maps.count && array.shape(1) == height && array.shape(2) == width &&
               array.shape(3) == maps.channels,
           "not of the shape that fits the maps");
@@ -130,10 +132,7 @@ Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 
 // Maps whose channels lie together in groups: (groups, count, height, width, channels of a group).
 template <class T>
-using Array5 = nb::ndarray<T, nb::ndim<5>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-Grouped grouped_of(const Array5<T>& maps, std::size_t stride) {
+Grouped grouped_of(const Tensor<T, 5>& maps, std::size_t stride) {
   const std::size_t groups = maps.shape(0), group = maps.shape(4);
   const MapShape all{maps.shape(1), maps.shape(2), maps.shape(3), groups * group, stride};
   require(all.places() >= 1 && all.channels >= 1, "maps: there are none");
@@ -145,7 +144,7 @@ Grouped grouped_of(const Array5<T>& maps, std::size_t stride) {
 
 // The values of what filters make of them.
 template <class T>
-T* filtered_of(const Array5<T>& array, const Grouped& maps) {
+T* filtered_of(const Tensor<T, 5>& array, const Grouped& maps) {
   require(array.shape(0) == maps.groups() && array.shape(1) == maps.all.count &&
               array.shape(2) == maps.all.filtered_height() && array.shape(3) == maps.all.filtered_width() &&
               array.shape(4) == maps.group,
@@ -154,14 +153,14 @@ T* filtered_of(const Array5<T>& array, const Grouped& maps) {
 }
 
 // Images (places, inputs) whose maps come by weights (channels, inputs).
-Factor images_of(const Array2<float>& images, const Array2<float>& weights, const Grouped& maps) {
+Factor images_of(const Read2& images, const Read2& weights, const Grouped& maps) {
   const std::size_t inputs = images.shape(1);
   require(inputs >= 1 && images.shape(0) == maps.all.places(), "images: not as many places as maps");
   require(weights.shape(0) == maps.all.channels && weights.shape(1) == inputs, "weights: not of the shape that fits");
   return {images.data(), images.shape(0), inputs, inputs, 1};
 }
 
-void expand_images(const Array2<float>& images, const Array2<float>& weights, const Array5<float>& out,
+void expand_images(const Read2& images, const Read2& weights, const Tensor<float, 5>& out,
                    const Written2& moments, int threads) {
   const Grouped maps = grouped_of(out, 1);
   const Factor from = images_of(images, weights, maps);
@@ -171,8 +170,8 @@ void expand_images(const Array2<float>& images, const Array2<float>& weights, co
   expand(from, weights.data(), maps, out.data(), of_out, threads, silent);
 }
 
-void depthwise_maps(const Array5<const float>& values, const Array2<float>& scale, const Array2<float>& filters,
-                    std::size_t stride, const Array5<float>& out, const Written2& moments, int threads) {
+void depthwise_maps(const Tensor<const float, 5>& values, const Read2& scale, const Read2& filters,
+                    std::size_t stride, const Tensor<float, 5>& out, const Written2& moments, int threads) {
   const Grouped maps = grouped_of(values, stride);
   const Scale by = scale_of(channels_of(maps.all), scale);
   const float* const nine = filters_of(maps.all.channels, filters);
@@ -184,7 +183,7 @@ void depthwise_maps(const Array5<const float>& values, const Array2<float>& scal
 }
 
 // Images whose maps come by weights (inputs, channels), of a kernel of 1 or 3, at every `stride`-th place.
-Expansion expansion_of(const Array4<const float>& images, const Array2<float>& weights, std::size_t stride) {
+Expansion expansion_of(const Tensor<const float, 4>& images, const Read2& weights, std::size_t stride) {
   const std::size_t inputs = weights.shape(0), channels = images.shape(3);
   require(inputs >= 1 && (inputs == channels || inputs == 9 * channels), "weights: not a row an input");
   const std::size_t kernel = inputs == channels ? 1 : 3;
@@ -193,7 +192,7 @@ Expansion expansion_of(const Array4<const float>& images, const Array2<float>& w
 }
 
 // The maps that come of them, as large as the kernel sees places, which filters see at every `stride`-th place.
-MapShape expanded_shape(const Array4<const float>& images, const Expansion& expansion, const Array2<float>& weights,
+MapShape expanded_shape(const Tensor<const float, 4>& images, const Expansion& expansion, const Read2& weights,
                         std::size_t stride) {
   require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");
   MapShape maps = shape_of(images, weights.shape(1), expansion.stride);
@@ -203,17 +202,14 @@ MapShape expanded_shape(const Array4<const float>& images, const Expansion& expa
 }
 
 template <class T>
-using Doubles = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-InputMoments<T> input_moments_of(const Doubles<T>& table, const Array2<float>& weights) {
+InputMoments<T> input_moments_of(const Tensor<T, 2>& table, const Read2& weights) {
   require(table.shape(0) == weights.shape(0) && table.shape(1) == weights.shape(1) + 1,
           "moments: not of the shape that fits the weights");
   return {table.data(), weights.shape(1)};
 }
 
-void expanded_moments_of(const Array4<const float>& images, const Array2<float>& weights, std::size_t expand_stride,
-                         const Doubles<double>& inputs, const Written2& out, int threads) {
+void expanded_moments_of(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
+                         const Tensor<double, 2>& inputs, const Written2& out, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, 1);
   const InputMoments<double> moments = input_moments_of(inputs, weights);
@@ -223,9 +219,9 @@ void expanded_moments_of(const Array4<const float>& images, const Array2<float>&
   expanded_moments(expansion, maps, moments, to, threads, silent);
 }
 
-void expanded_depthwise_maps(const Array4<const float>& images, const Array2<float>& weights,
-                             std::size_t expand_stride, const Array2<float>& scale, const Array2<float>& filters,
-                             std::size_t stride, const Array4<float>& out, const Written2& moments, int threads) {
+void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Read2& weights,
+                             std::size_t expand_stride, const Read2& scale, const Read2& filters,
+                             std::size_t stride, const Tensor<float, 4>& out, const Written2& moments, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
@@ -238,15 +234,13 @@ void expanded_depthwise_maps(const Array4<const float>& images, const Array2<flo
 }
 
 // What projects maps of so many channels (outputs, channels).
-Projection projection_of(const Planes& channels, const Array2<float>& weights) {
+Projection projection_of(const Planes& channels, const Read2& weights) {
   require(weights.shape(0) >= 1, "projection: without outputs");
   return {weights.shape(0), rows_of(channels, weights, weights.shape(0))};
 }
 
-using Planes3 = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-
 // Values (groups, places, channels of a group).
-void normalise_project_rows(const Planes3& values, const Array2<float>& scale, const Array2<float>& projection,
+void normalise_project_rows(const Tensor<const float, 3>& values, const Read2& scale, const Read2& projection,
                             const Written2& out, int threads) {
   const std::size_t places = values.shape(1), group = values.shape(2);
   const Planes planes{values.data(), places, values.shape(0) * group};
@@ -273,10 +267,10 @@ BottleneckGradients gradients_of(const Planes& channels, const Projection& proje
           scale_gradients_of(channels, by_filtered_scale)};
 }
 
-void kept_maps_backward(const Array2<float>& images, const Array2<float>& weights, const Array5<const float>& values,
-                        const Array2<float>& scale, const Array2<float>& filters, std::size_t stride,
-                        const Array5<const float>& filtered, const Array2<float>& filtered_scale,
-                        const Array2<float>& projection, const Array2<float>& gradient,
+void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<const float, 5>& values,
+                        const Read2& scale, const Read2& filters, std::size_t stride,
+                        const Tensor<const float, 5>& filtered, const Read2& filtered_scale,
+                        const Read2& projection, const Read2& gradient,
                         const std::optional<Written2>& by_images, const Written2& by_weights,
                         const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
                         const Written2& by_filtered_scale, int threads) {
@@ -298,11 +292,11 @@ void kept_maps_backward(const Array2<float>& images, const Array2<float>& weight
   kept_backward(from, weights.data(), maps, values.data(), by, nine, after, to, outer, out, threads, silent);
 }
 
-void anew_maps_backward(const Array4<const float>& images, const Array2<float>& weights, std::size_t expand_stride,
-                        const Doubles<const double>& inputs, const Array2<float>& scale, const Array2<float>& filters,
-                        std::size_t stride, const Array4<const float>& filtered, const Array2<float>& filtered_scale,
-                        const Array2<float>& projection, const Array4<const float>& gradient,
-                        const std::optional<Array4<float>>& by_images, const Written2& by_weights,
+void anew_maps_backward(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
+                        const Tensor<const double, 2>& inputs, const Read2& scale, const Read2& filters,
+                        std::size_t stride, const Tensor<const float, 4>& filtered, const Read2& filtered_scale,
+                        const Read2& projection, const Tensor<const float, 4>& gradient,
+                        const std::optional<Tensor<float, 4>>& by_images, const Written2& by_weights,
                         const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
                         const Written2& by_filtered_scale, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
@@ -328,13 +322,13 @@ void anew_maps_backward(const Array4<const float>& images, const Array2<float>& 
 }
 
 // A matrix as it lies, or turned.
-Factor factor_of(const Array2<float>& values, bool turned) {
+Factor factor_of(const Read2& values, bool turned) {
   const std::size_t rows = values.shape(0), columns = values.shape(1);
   if (turned) return {values.data(), columns, rows, 1, columns};
   return {values.data(), rows, columns, columns, 1};
 }
 
-void product_of(const Array2<float>& a, const Array2<float>& b, bool turned_a, bool turned_b, const Written2& out,
+void product_of(const Read2& a, const Read2& b, bool turned_a, bool turned_b, const Written2& out,
                 int threads) {
   const Factor left = factor_of(a, turned_a), right = factor_of(b, turned_b);
   const std::size_t columns = right.inner;
@@ -350,19 +344,27 @@ void product_of(const Array2<float>& a, const Array2<float>& b, bool turned_a, b
   product(left, lines.get(), columns, to, threads, silent);
 }
 
-// Of any shape.
 template <class T>
-using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+using Tensors = std::vector<Tensor<T>>;
 
-void adadelta_step(const Array<float>& parameters, const Array<const float>& gradients, const Array<float>& squares,
-                   const Array<float>& steps, float rate, float decay, float epsilon, float weight_decay,
-                   int threads) {
-  const std::size_t size = parameters.size();
-  require(gradients.size() == size && squares.size() == size && steps.size() == size, "not as many as parameters");
-  const Learned learned{parameters.data(), gradients.data(), squares.data(), steps.data(), size};
+void adadelta_step(const Tensors<float>& parameters, const Tensors<const float>& gradients, const Tensors<float>& squares,
+                   const Tensors<float>& steps, const Tensors<float>& taken, float rate, float decay, float epsilon,
+                   float weight_decay, int threads) {
+  const std::size_t count = parameters.size();
+  require(gradients.size() == count && squares.size() == count && steps.size() == count && taken.size() == count,
+          "not as many as parameters");
+  std::vector<Learned> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t size = parameters[i].size();
+    require(gradients[i].size() == size && squares[i].size() == size && steps[i].size() == size,
+            "not of the size of their parameters");
+    require(taken[i].size() == 1, "not one number of steps taken");
+    all.push_back({parameters[i].data(), gradients[i].data(), squares[i].data(), steps[i].data(), size});
+  }
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  adadelta(learned, {rate, decay, epsilon, weight_decay}, threads, silent);
+  adadelta(all, {rate, decay, epsilon, weight_decay}, threads, silent);
+  for (const Tensor<float>& steps_taken : taken) ++*steps_taken.data();
 }
 
 }  // namespace
@@ -370,8 +372,8 @@ void adadelta_step(const Array<float>& parameters, const Array<const float>& gra
 void bind_layers(nb::module_& m) {
   m.def("moments", moments_of, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "threads"_a);
   m.def("take_moments", take_moments_of, nb::arg("moments").noconvert(), "places"_a, nb::arg("weight").noconvert(),
-        nb::arg("bias").noconvert(), nb::arg("mean").noconvert(), nb::arg("variance").noconvert(), "epsilon"_a,
-        "momentum"_a, nb::arg("scale").noconvert());
+        nb::arg("bias").noconvert(), nb::arg("mean").noconvert(), nb::arg("variance").noconvert(),
+        nb::arg("batches").noconvert(), "epsilon"_a, "momentum"_a, nb::arg("scale").noconvert());
   m.def("normalise", normalise_rows, nb::arg("values").noconvert(), nb::arg("scale").noconvert(), "low"_a, "high"_a,
         nb::arg("added").noconvert().none(), nb::arg("out").noconvert(), "threads"_a);
   m.def("normalise_backward", normalise_rows_backward, nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
@@ -404,8 +406,8 @@ void bind_layers(nb::module_& m) {
   m.def("product", product_of, nb::arg("a").noconvert(), nb::arg("b").noconvert(), "turned_a"_a, "turned_b"_a,
         nb::arg("out").noconvert(), "threads"_a);
   m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),
-        nb::arg("squares").noconvert(), nb::arg("steps").noconvert(), "rate"_a, "decay"_a, "epsilon"_a,
-        "weight_decay"_a, "threads"_a);
+        nb::arg("squares").noconvert(), nb::arg("steps").noconvert(), nb::arg("taken").noconvert(), "rate"_a, "decay"_a,
+        "epsilon"_a, "weight_decay"_a, "threads"_a);
 }
 
 }  // namespace facetools
