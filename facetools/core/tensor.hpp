@@ -1,5 +1,5 @@
 // Arguments that are tensors of torch, or arrays of NumPy. There are hundreds of them in a step of training, between
-// two of whose computations nothing else goes on: to have torch make arrays of NumPy takes a fiftieth of it.
+// two of whose computations nothing else goes on: to have torch make arrays of NumPy takes a fortieth of it.
 #pragma once
 
 #include <array>
