@@ -31,7 +31,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from facetools import files
-from facetools.commands.train import TORCH
+from facetools.commands.train import WAITING
 from facetools.report import style
 from facetools.synthetic import write_celeba
 
@@ -83,8 +83,8 @@ def rates(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
         for engine in ("facetools", *JOBS[job]):
             line = [sys.executable, str(ENGINES), job, engine, str(folder)]
             # As fa-train has it, for what it computes alone.
-            set_up = TORCH if job.startswith("train") and engine != "plain" else {}
-            done = subprocess.run(line, check=True, stdout=subprocess.PIPE, env=os.environ | set_up)
+            waiting = WAITING if job.startswith("train") and engine != "plain" else {}
+            done = subprocess.run(line, check=True, stdout=subprocess.PIPE, env=os.environ | waiting)
             told = json.loads(done.stdout)
             found.setdefault(engine, []).append(told["rate"])
             answers[engine] = told["answer"]

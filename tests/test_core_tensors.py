@@ -12,7 +12,7 @@ VALUES = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
 
 
 class Lent:
-    """A tensor of torch before 2.10, which lends its values by a method, and none that learn."""
+    """A tensor of older versions of torch, which lends its values by a method, and none that learn."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self._tensor = tensor

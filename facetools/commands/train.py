@@ -25,10 +25,9 @@ from facetools.commands.common import (
 )
 from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Schedule, image_size
 
-#: What torch reads when it is loaded. Its threads wait for work for a moment awake, since to wake them takes as long as
-#: a small layer, and no longer, since they would keep those of the core from the processors. Tensors lie in huge pages,
-#: which saves a thirtieth of a step of small images.
-TORCH = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "THP_MEM_ALLOC_ENABLE": "1"}
+#: How torch's threads wait for work: for a moment awake, since to wake them takes as long as a small layer, and no
+#: longer, since they would keep those of the core from the processors. They read this when torch is loaded.
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 
 
 @command
@@ -172,7 +171,7 @@ def fa_train(
       fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
-    for name, value in TORCH.items():
+    for name, value in WAITING.items():
         os.environ.setdefault(name, value)
     from facetools import table
     from facetools.commands.labels import taught

@@ -83,8 +83,8 @@ void take_moments_of(const Written2& moments, std::size_t places, const Tensor<c
   ++*batches.data();
 }
 
-void normalise_rows(const Read2& values, const Read2& scale, float low, float high,
-                    const std::optional<Read2>& added, const Written2& out, int threads) {
+void normalise_rows(const Read2& values, const Read2& scale, float low, float high, const std::optional<Read2>& added,
+                    const Written2& out, int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
   by.bounds = {low, high};
@@ -95,9 +95,8 @@ void normalise_rows(const Read2& values, const Read2& scale, float low, float hi
   normalise(planes, by, more, to, threads, silent);
 }
 
-void normalise_rows_backward(const Read2& values, const Read2& scale, float low, float high,
-                             const Read2& gradient, const Written2& by_value, const Written2& by_scale,
-                             int threads) {
+void normalise_rows_backward(const Read2& values, const Read2& scale, float low, float high, const Read2& gradient,
+                             const Written2& by_value, const Written2& by_scale, int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
   by.bounds = {low, high};
@@ -160,8 +159,8 @@ Factor images_of(const Read2& images, const Read2& weights, const Grouped& maps)
   return {images.data(), images.shape(0), inputs, inputs, 1};
 }
 
-void expand_images(const Read2& images, const Read2& weights, const Tensor<float, 5>& out,
-                   const Written2& moments, int threads) {
+void expand_images(const Read2& images, const Read2& weights, const Tensor<float, 5>& out, const Written2& moments,
+                   int threads) {
   const Grouped maps = grouped_of(out, 1);
   const Factor from = images_of(images, weights, maps);
   const Moments of_out = moments_in(channels_of(maps.all), moments);
@@ -170,8 +169,8 @@ void expand_images(const Read2& images, const Read2& weights, const Tensor<float
   expand(from, weights.data(), maps, out.data(), of_out, threads, silent);
 }
 
-void depthwise_maps(const Tensor<const float, 5>& values, const Read2& scale, const Read2& filters,
-                    std::size_t stride, const Tensor<float, 5>& out, const Written2& moments, int threads) {
+void depthwise_maps(const Tensor<const float, 5>& values, const Read2& scale, const Read2& filters, std::size_t stride,
+                    const Tensor<float, 5>& out, const Written2& moments, int threads) {
   const Grouped maps = grouped_of(values, stride);
   const Scale by = scale_of(channels_of(maps.all), scale);
   const float* const nine = filters_of(maps.all.channels, filters);
@@ -219,9 +218,9 @@ void expanded_moments_of(const Tensor<const float, 4>& images, const Read2& weig
   expanded_moments(expansion, maps, moments, to, threads, silent);
 }
 
-void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Read2& weights,
-                             std::size_t expand_stride, const Read2& scale, const Read2& filters,
-                             std::size_t stride, const Tensor<float, 4>& out, const Written2& moments, int threads) {
+void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
+                             const Read2& scale, const Read2& filters, std::size_t stride, const Tensor<float, 4>& out,
+                             const Written2& moments, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
@@ -269,9 +268,8 @@ BottleneckGradients gradients_of(const Planes& channels, const Projection& proje
 
 void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<const float, 5>& values,
                         const Read2& scale, const Read2& filters, std::size_t stride,
-                        const Tensor<const float, 5>& filtered, const Read2& filtered_scale,
-                        const Read2& projection, const Read2& gradient,
-                        const std::optional<Written2>& by_images, const Written2& by_weights,
+                        const Tensor<const float, 5>& filtered, const Read2& filtered_scale, const Read2& projection,
+                        const Read2& gradient, const std::optional<Written2>& by_images, const Written2& by_weights,
                         const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
                         const Written2& by_filtered_scale, int threads) {
   const Grouped maps = grouped_of(values, stride);
@@ -328,8 +326,7 @@ Factor factor_of(const Read2& values, bool turned) {
   return {values.data(), rows, columns, columns, 1};
 }
 
-void product_of(const Read2& a, const Read2& b, bool turned_a, bool turned_b, const Written2& out,
-                int threads) {
+void product_of(const Read2& a, const Read2& b, bool turned_a, bool turned_b, const Written2& out, int threads) {
   const Factor left = factor_of(a, turned_a), right = factor_of(b, turned_b);
   const std::size_t columns = right.inner;
   require(left.inner == right.rows && left.inner >= 1, "a, b: not of shapes that fit");
@@ -347,9 +344,9 @@ void product_of(const Read2& a, const Read2& b, bool turned_a, bool turned_b, co
 template <class T>
 using Tensors = std::vector<Tensor<T>>;
 
-void adadelta_step(const Tensors<float>& parameters, const Tensors<const float>& gradients, const Tensors<float>& squares,
-                   const Tensors<float>& steps, const Tensors<float>& taken, float rate, float decay, float epsilon,
-                   float weight_decay, int threads) {
+void adadelta_step(const Tensors<float>& parameters, const Tensors<const float>& gradients,
+                   const Tensors<float>& squares, const Tensors<float>& steps, const Tensors<float>& taken, float rate,
+                   float decay, float epsilon, float weight_decay, int threads) {
   const std::size_t count = parameters.size();
   require(gradients.size() == count && squares.size() == count && steps.size() == count && taken.size() == count,
           "not as many as parameters");

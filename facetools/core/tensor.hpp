@@ -49,10 +49,10 @@ class Tensor {
 struct DLPackExchange {
   std::uint32_t major, minor;
   const void* not_used[4];
-  int (*borrow)(void* object, nb::dlpack::dltensor* out);
+  int (*borrow)(void* object, nb::dlpack::dltensor* out);  // or none
 };
 
-// The values of an object, borrowed, if it is such a tensor: torch's are from torch 2.10 on.
+// The values of an object, borrowed, if it is such a tensor, as those of newer versions of torch are.
 inline std::optional<nb::dlpack::dltensor> borrowed(nb::handle object) {
   static PyObject* const name = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
   const nb::object offered = nb::steal(PyObject_GetAttr(object.type().ptr(), name));
@@ -60,7 +60,9 @@ inline std::optional<nb::dlpack::dltensor> borrowed(nb::handle object) {
   if (offered.is_valid() && PyCapsule_CheckExact(offered.ptr())) {
     const auto* const exchange =
         static_cast<const DLPackExchange*>(PyCapsule_GetPointer(offered.ptr(), "dlpack_exchange_api"));
-    if (exchange != nullptr && exchange->major == 1 && exchange->borrow(object.ptr(), &tensor) == 0) return tensor;
+    if (exchange != nullptr && exchange->major == 1 && exchange->borrow != nullptr &&
+        exchange->borrow(object.ptr(), &tensor) == 0)
+      return tensor;
   }
   PyErr_Clear();
   return std::nullopt;
