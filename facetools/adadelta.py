@@ -11,6 +11,9 @@ from torch import Tensor
 
 from facetools import _core
 
+#: What torch calls the decaying means of the squares of gradients and of steps.
+AVERAGES = ("square_avg", "acc_delta")
+
 
 class AdaDelta(torch.optim.Adadelta):
     """torch's, whose state it has."""
@@ -18,7 +21,7 @@ class AdaDelta(torch.optim.Adadelta):
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients in memory are used up by it."""
         for group in self.param_groups:
-            taken = [weight for weight in group["params"] if _fits(weight) and _fits(weight.grad)]
+            taken = [weight for weight in group["params"] if _fits(weight, self.state.get(weight, {}))]
             if taken:
                 self._take(taken, group)
         return super().step(closure)
@@ -27,15 +30,28 @@ class AdaDelta(torch.optim.Adadelta):
         states = [self.state[weight] for weight in weights]
         for weight, state in zip(weights, states, strict=True):
             if not state:
-                zeros = {name: torch.zeros_like(weight) for name in ("square_avg", "acc_delta")}
-                state.update(step=torch.tensor(0.0), **zeros)
-        squares, steps, taken = ([state[name] for state in states] for name in ("square_avg", "acc_delta", "step"))
+                state.update(step=torch.tensor(0.0), **{name: torch.zeros_like(weight) for name in AVERAGES})
+        averages = [[state[name] for state in states] for name in AVERAGES]
         gradients: list[Any] = [weight.grad for weight in weights]
+        learned = [[_in_order(values) for values in some] for some in (weights, gradients, *averages)]
         settings = (group["lr"], group["rho"], group["eps"], group["weight_decay"])
-        _core.adadelta(weights, gradients, squares, steps, taken, *settings, torch.get_num_threads())
+        _core.adadelta(*learned, [state["step"] for state in states], *settings, torch.get_num_threads())
         for weight in weights:
             weight.grad = None  # so that torch passes over it
 
 
-def _fits(values: Tensor | None) -> bool:
-    return values is not None and values.is_cpu and values.dtype == torch.float32 and values.is_contiguous()
+def _fits(weight: Tensor, state: dict[str, Tensor]) -> bool:
+    """Whether the core learns this weight: all that it learns by lies as it does itself."""
+    gradient = weight.grad
+    if gradient is None or not (weight.is_cpu and weight.dtype == gradient.dtype == torch.float32):
+        return False
+    if weight.is_contiguous():
+        return gradient.is_contiguous()
+    others = gradient, *(state[name] for name in AVERAGES if name in state)
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    return last and all(values.stride() == weight.stride() for values in others)
+
+
+def _in_order(values: Tensor) -> Tensor:
+    """The same, its sides in the order in which they lie: channels last where they lie last."""
+    return values if values.is_contiguous() else values.detach().permute(0, 2, 3, 1)

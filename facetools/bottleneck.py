@@ -123,11 +123,9 @@ class _Bottleneck(torch.autograd.Function):
         by_scale, by_after = torch.empty_like(scale[:2]), torch.empty_like(scale[:2])
         middle = _Middle(scale, taps, filtered, after_scale, narrow)
         found = _Middle(by_scale, by_taps, filtered, by_after, by_narrow)
-        by_maps, by_expand = ctx.back(
-            kept, middle, ctx.strides, by_rows.view(projected.shape), found, ctx.needs_input_grad[0]
-        )
-        if by_maps is not None and ctx.residual:
-            by_maps += outer
+        by_maps = torch.empty_like(kept[0]) if ctx.needs_input_grad[0] else None
+        besides = outer if ctx.residual else None
+        by_expand = ctx.back(kept, middle, ctx.strides, by_rows.view(projected.shape), besides, found, by_maps)
         by_images = None if by_maps is None else by_maps.permute(0, 3, 1, 2)
         by_middle = (*by_scale, by_taps.view(-1, 1, 3, 3), *by_after)
         return by_images, None, None, None, by_expand, *by_middle, by_narrow[..., None, None], *by_last
@@ -149,12 +147,12 @@ class _Kept:
     (groups, n, height, width, channels of a group)."""
 
     def __init__(self, maps: Tensor, expand: Tensor, stride: int) -> None:
-        self._rows, self._wide = maps.view(-1, maps.shape[3]), expand.flatten(1)
+        self._maps, self._wide = maps, expand.flatten(1)
         self.size = maps.shape[1:3]
         channels, threads = len(expand), torch.get_num_threads()
         group = _group(channels, threads)
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
-        _core.expand(self._rows, self._wide, self._expanded, self._moments, threads)
+        _core.expand(_rows(maps), self._wide, self._expanded, self._moments, threads)
 
     def moments(self) -> Tensor:
         return self._moments
@@ -165,7 +163,7 @@ class _Kept:
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
-        return self._rows, self._wide, self._expanded
+        return self._maps, self._wide, self._expanded
 
     @staticmethod
     def back(
@@ -173,18 +171,20 @@ class _Kept:
         layers: _Middle,
         strides: tuple[int, int],
         gradient: Tensor,
+        besides: Tensor | None,
         found: _Middle,
-        to_images: bool,
-    ) -> tuple[Tensor | None, Tensor]:
-        """Of the gradient by the projected images those by the images and the expansion; `found` takes the others."""
-        rows, wide, expanded = kept
-        by_rows, by_wide = torch.empty_like(rows) if to_images else None, torch.empty_like(wide)
-        before = (rows, wide, expanded, layers.scale, layers.taps, strides[1])
-        after = (layers.filtered, layers.after_scale, layers.narrow, gradient.view(-1, len(layers.narrow)))
+        by_maps: Tensor | None,
+    ) -> Tensor:
+        """Of the gradient by the projected images that by the expansion; `found` takes the others, and `by_maps`, if
+        it is wanted, that by the images, to which `besides` comes, if there is any."""
+        maps, wide, expanded = kept
+        by_wide = torch.empty_like(wide)
+        before = (_rows(maps), wide, expanded, layers.scale, layers.taps, strides[1])
+        after = (layers.filtered, layers.after_scale, layers.narrow, _rows(gradient))
+        to_images = (None if given is None else _rows(given) for given in (besides, by_maps))
         by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
-        _core.kept_backward(*before, *after, by_rows, by_wide, *by_layers, torch.get_num_threads())
-        by_maps = None if by_rows is None else by_rows.view(*expanded.shape[1:4], -1)
-        return by_maps, by_wide[..., None, None]
+        _core.kept_backward(*before, *after, *to_images, by_wide, *by_layers, torch.get_num_threads())
+        return by_wide[..., None, None]
 
 
 class _Anew:
@@ -219,18 +219,19 @@ class _Anew:
         layers: _Middle,
         strides: tuple[int, int],
         gradient: Tensor,
+        besides: Tensor | None,
         found: _Middle,
-        to_images: bool,
-    ) -> tuple[Tensor | None, Tensor]:
+        by_maps: Tensor | None,
+    ) -> Tensor:
         """As _Kept does."""
         maps, wide, of_inputs = kept
-        by_maps, by_wide = torch.empty_like(maps) if to_images else None, torch.empty_like(wide)
+        by_wide = torch.empty_like(wide)
         before = (maps, wide, strides[0], of_inputs, layers.scale, layers.taps, strides[1])
         after = (layers.filtered[0], layers.after_scale, layers.narrow, gradient)
         by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
-        _core.anew_backward(*before, *after, by_maps, by_wide, *by_layers, torch.get_num_threads())
+        _core.anew_backward(*before, *after, besides, by_maps, by_wide, *by_layers, torch.get_num_threads())
         kernel = 1 if len(wide) == maps.shape[3] else 3
-        return by_maps, by_wide.view(kernel, kernel, -1, wide.shape[1]).permute(3, 2, 0, 1)
+        return by_wide.view(kernel, kernel, -1, wide.shape[1]).permute(3, 2, 0, 1)
 
 
 def _projected(filtered: Tensor, scale: Tensor, narrow: Tensor) -> Tensor:
@@ -244,8 +245,13 @@ def _projected(filtered: Tensor, scale: Tensor, narrow: Tensor) -> Tensor:
 
 def _normalised(projected: Tensor, scale: Tensor, added: Tensor | None) -> Tensor:
     """Projected images (n, height, width, channels), normalised, and with those that are to be added."""
-    more = None if added is None else added.view(-1, added.shape[3])
-    return normalised(projected.view(-1, projected.shape[3]), scale, LINEAR, more).view(projected.shape)
+    more = None if added is None else _rows(added)
+    return normalised(_rows(projected), scale, LINEAR, more).view(projected.shape)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Images (n, height, width, channels) as (places, channels)."""
+    return maps.view(-1, maps.shape[3])
 
 
 def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ SETTINGS = {"lr": 0.7, "rho": 0.95, "eps": 1e-7, "weight_decay": 0.01}
 
 
 def network() -> nn.Module:
-    """Weights that the core takes, of which one is more than a task of it, and one, channels last, that torch does."""
+    """Weights of which one is more than a task of the core, and one has its channels last."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last), nn.Flatten(), nn.Linear(8 * 6 * 6, 300)
@@ -56,6 +56,17 @@ def test_either_goes_on_from_the_other(first: type[torch.optim.Optimizer]) -> No
     assert all(state["step"] == 5 for state in going_on.state.values())
 
 
+def test_means_that_lie_otherwise_than_their_weights_are_torchs() -> None:
+    one, whole = network(), network()
+    optimizers = AdaDelta(one.parameters(), **SETTINGS), torch.optim.Adadelta(whole.parameters(), **SETTINGS)
+    learn(one, optimizers[0], 2)
+    learn(whole, optimizers[1], 2)
+    for state in optimizers[0].state.values():
+        state.update({name: state[name].contiguous() for name in ("square_avg", "acc_delta")})
+    for found, expected in zip(learn(one, optimizers[0], 3), learn(whole, optimizers[1], 3), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     compute = _core.adadelta
@@ -63,7 +74,7 @@ def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network()
     model[2].bias.requires_grad_(False)
     learn(model, AdaDelta(model.parameters(), **SETTINGS), 1)
-    assert sizes == [8, 8 * 6 * 6 * 300]
+    assert sizes == [216, 8, 8 * 6 * 6 * 300]
     sizes.clear()
     others = nn.Linear(8, 5).double()
     optimizer = AdaDelta(others.parameters(), **SETTINGS)

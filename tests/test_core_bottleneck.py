@@ -62,6 +62,7 @@ def learned(
         ((3, 5, 37, 27), 48, 40, 1),  # more places than are gone through together
         ((9, 40, 3, 2), 96, 32, 1),  # no way of the core's
         ((9, 48, 3, 2), 96, 32, 1),
+        ((3, 48, 5, 4), 96, 48, 1),
         ((5, 64, 5, 4), 208, 24, 1),
         ((4, 3, 13, 9), 32, 16, 3),
         ((2, 3, 74, 21), 32, 16, 3),
@@ -199,12 +200,12 @@ def test_the_core_refuses_what_does_not_fit() -> None:
     moments, patches = scale[:2].copy(), np.zeros((54, 16), np.float32)
 
     def backward(**other: Any) -> None:
-        usual = {"weights": weights, "projection": projection, "gradient": out, "by_images": images.copy()}
-        given = usual | {"inputs": inputs} | other
+        usual = {"weights": weights, "inputs": inputs, "projection": projection, "gradient": out}
+        given = usual | {"besides": images, "by_images": images.copy()} | other
         _core.anew_backward(
             images, given["weights"], 1, given["inputs"], scale, filters, 2, filtered, scale, given["projection"],
-            given["gradient"], given["by_images"], np.zeros_like(given["weights"]), filters.copy(),
-            projection.copy(), moments.copy(), moments.copy(), 1,
+            given["gradient"], given["besides"], given["by_images"], np.zeros_like(given["weights"]),
+            filters.copy(), projection.copy(), moments.copy(), moments.copy(), 1,
         )  # fmt: skip
 
     def moments_by(given: np.ndarray, by: np.ndarray, stride: int = 1, of_inputs: np.ndarray = inputs) -> None:
@@ -232,6 +233,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         (lambda: backward(projection=projection[:0]), "without outputs"),
         (lambda: backward(projection=projection[:6]), "that fits the maps"),
         (lambda: backward(gradient=filtered), "that fits the maps"),
+        (lambda: backward(besides=filtered), "that fits the maps"),
         (lambda: backward(by_images=filtered.copy()), "that fits the maps"),
         (lambda: backward(inputs=inputs[:5]), "that fits the weights"),
     ]:

@@ -91,7 +91,8 @@ class Case:
         gradients = (by_wide, by_filters, by_narrow, by_scale, by_after)
         _core.kept_backward(
             rows, self.wide.numpy(), *before, filtered.numpy(), after, narrow, self.gradient.view(-1, outputs).numpy(),
-            by_images.view(-1, inputs).numpy() if to_images else None, *(found.numpy() for found in gradients), threads,
+            None, by_images.view(-1, inputs).numpy() if to_images else None, *(found.numpy() for found in gradients),
+            threads,
         )  # fmt: skip
         apart = filtered.permute(1, 2, 3, 0, 4).flatten(3)
         by_all = (by_wide, by_filters, by_narrow, *by_scale, *by_after)
@@ -137,12 +138,12 @@ def test_what_does_not_fit_is_refused() -> None:
     wide, narrow, outer = np.zeros((16, 16), np.float32), np.zeros((7, 16), np.float32), np.zeros((12, 7), np.float32)
 
     def backward(**other: np.ndarray) -> None:
-        usual = {"images": rows, "wide": wide, "filtered": out, "gradient": outer, "by_images": rows.copy()}
-        given = usual | {"by_wide": np.zeros_like(other.get("wide", wide))} | other
+        usual = {"images": rows, "wide": wide, "filtered": out, "gradient": outer, "besides": rows}
+        given = usual | {"by_images": rows.copy(), "by_wide": np.zeros_like(other.get("wide", wide))} | other
         _core.kept_backward(
             given["images"], given["wide"], maps, scale, filters, 2, given["filtered"], scale, narrow,
-            given["gradient"], given["by_images"], given["by_wide"], filters.copy(), narrow.copy(), moments.copy(),
-            moments.copy(), 1,
+            given["gradient"], given["besides"], given["by_images"], given["by_wide"], filters.copy(), narrow.copy(),
+            moments.copy(), moments.copy(), 1,
         )  # fmt: skip
 
     planes = out.reshape(1, 12, 16)
@@ -169,6 +170,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: _core.normalise_project(planes, scale, narrow[:0], outer, 1), "without outputs"),
         (lambda: backward(filtered=maps), "that fits the maps"),
         (lambda: backward(gradient=outer[:5]), "that fits the values"),
+        (lambda: backward(besides=rows[:5]), "that fits the values"),
         (lambda: backward(by_images=outer), "that fits the values"),
         (lambda: backward(by_wide=narrow.copy()), "that fits the values"),
         (lambda: backward(images=rows[:, :8].copy(), wide=few), "no multiple of 16"),

@@ -157,9 +157,10 @@ std::vector<double> sums_of(const Projected& projected, const Planes& planes, st
   return added_up(of_ranges);
 }
 
-// Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are.
-void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, int threads,
-               Progress& progress) {
+// Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are, and
+// adds what else comes to the images.
+void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, const float* besides,
+               int threads, Progress& progress) {
   const float* const images = making.expansion.images;
   const std::size_t inputs = making.expansion.channels, columns = making.columns, channels = making.maps.channels;
   const std::size_t places = making.maps.count * making.maps.height * making.maps.width;
@@ -183,6 +184,8 @@ void take_drag(const Making& making, const Scale& scale, const Drag& drag, float
       for (std::size_t place = 0; place < count; ++place)
         for (std::size_t i = 0; i < inputs; ++i)
           by_image[(from + place) * inputs + i] -= drags[place * columns + i] + at_zero[i];
+      if (besides != nullptr)
+        for (std::size_t i = from * inputs; i < (from + count) * inputs; ++i) by_image[i] += besides[i];
     }
   });
 }
@@ -309,7 +312,7 @@ void anew_backward(const Expansion& expansion, const InputMoments<const double>&
       out.by_weights[i * channels + c] =
           static_cast<float>(factor * (with_inputs[i * channels + c] - slope * moments.covariances(i)[c]));
     }
-  if (out.by_images != nullptr) take_drag(making, scale, drag, out.by_images, threads, progress);
+  if (out.by_images != nullptr) take_drag(making, scale, drag, out.by_images, out.besides, threads, progress);
 }
 
 }  // namespace facetools

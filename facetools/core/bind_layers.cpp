@@ -260,6 +260,7 @@ BottleneckGradients gradients_of(const Planes& channels, const Projection& proje
                                  const Written2& by_filtered_scale) {
   return {nullptr,
           nullptr,
+          nullptr,
           filters_of(channels.channels, by_filters),
           rows_of(channels, by_projection, projection.outputs),
           scale_gradients_of(channels, by_scale),
@@ -269,7 +270,8 @@ BottleneckGradients gradients_of(const Planes& channels, const Projection& proje
 void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<const float, 5>& values,
                         const Read2& scale, const Read2& filters, std::size_t stride,
                         const Tensor<const float, 5>& filtered, const Read2& filtered_scale, const Read2& projection,
-                        const Read2& gradient, const std::optional<Written2>& by_images, const Written2& by_weights,
+                        const Read2& gradient, const std::optional<Read2>& besides,
+                        const std::optional<Written2>& by_images, const Written2& by_weights,
                         const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
                         const Written2& by_filtered_scale, int threads) {
   const Grouped maps = grouped_of(values, stride);
@@ -284,6 +286,7 @@ void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<
   const Planes inputs{nullptr, 1, from.inner};
   BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
   out.by_images = by_images ? rows_of(inputs, *by_images, from.rows) : nullptr;
+  out.besides = besides ? rows_of(inputs, *besides, from.rows) : nullptr;
   out.by_weights = rows_of(inputs, by_weights, maps.all.channels);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
@@ -294,6 +297,7 @@ void anew_maps_backward(const Tensor<const float, 4>& images, const Read2& weigh
                         const Tensor<const double, 2>& inputs, const Read2& scale, const Read2& filters,
                         std::size_t stride, const Tensor<const float, 4>& filtered, const Read2& filtered_scale,
                         const Read2& projection, const Tensor<const float, 4>& gradient,
+                        const std::optional<Tensor<const float, 4>>& besides,
                         const std::optional<Tensor<float, 4>>& by_images, const Written2& by_weights,
                         const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
                         const Written2& by_filtered_scale, int threads) {
@@ -313,6 +317,7 @@ void anew_maps_backward(const Tensor<const float, 4>& images, const Read2& weigh
   few.channels = expansion.channels;
   BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
   out.by_images = by_images ? of_shape(*by_images, few, maps.height, maps.width) : nullptr;
+  out.besides = besides ? of_shape(*besides, few, maps.height, maps.width) : nullptr;
   out.by_weights = rows_of(channels, by_weights, expansion.inputs());
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
@@ -384,7 +389,8 @@ void bind_layers(nb::module_& m) {
   m.def("kept_backward", kept_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         nb::arg("maps").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(), "stride"_a,
         nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(), nb::arg("projection").noconvert(),
-        nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(),
+        nb::arg("gradient").noconvert(), nb::arg("besides").noconvert().none(),
+        nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(),
         nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
         nb::arg("by_filtered_scale").noconvert(), "threads"_a);
   m.def("expanded_moments", expanded_moments_of, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
@@ -397,8 +403,8 @@ void bind_layers(nb::module_& m) {
   m.def("anew_backward", anew_maps_backward, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(),
         "stride"_a, nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(),
-        nb::arg("projection").noconvert(), nb::arg("gradient").noconvert(), nb::arg("by_images").noconvert().none(),
-        nb::arg("by_weights").noconvert(), nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(),
+        nb::arg("projection").noconvert(), nb::arg("gradient").noconvert(), nb::arg("besides").noconvert().none(),
+        nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(), nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(),
         nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(), "threads"_a);
   m.def("product", product_of, nb::arg("a").noconvert(), nb::arg("b").noconvert(), "turned_a"_a, "turned_b"_a,
         nb::arg("out").noconvert(), "threads"_a);

@@ -156,6 +156,8 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     for (std::size_t first = 0; first < channels; first += group)
       layers().multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
                         weights + first * inputs, inputs, inputs, first > 0, out.by_images + from * inputs);
+    if (out.besides != nullptr)
+      for (std::size_t i = from * inputs; i < end * inputs; ++i) out.by_images[i] += out.besides[i];
   });
 }
 

@@ -33,7 +33,8 @@ struct Projection {
 
 // Of the gradient by what is projected those by all that it is made of.
 struct BottleneckGradients {
-  float* by_images;  // or none
+  float* by_images;      // or none
+  const float* besides;  // what else comes to the images, past all layers, or none
   float *by_weights, *by_filters, *by_projection;
   ScaleGradients by_scale, by_filtered_scale;
 };
