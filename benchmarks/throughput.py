@@ -1,12 +1,14 @@
 """Images a second, ours against the plain loop that a user would write: python benchmarks/throughput.py
 
     python benchmarks/throughput.py                    all jobs, by turns, three times: a table, a picture and
-                                                       results/throughput.json
+                                                       results/throughput.json, or where there is a GPU
+                                                       results/throughput-gpu.json
     python benchmarks/throughput.py --only predict     those whose names begin so
+    python benchmarks/throughput.py --name NAME        stored under that name, beside another machine's
     python benchmarks/throughput.py --stored           the table and the picture of what was measured
 
-engines.py says what the engines are. The faces are drawn (seed 0), 178 x 218 pixels as JPEGs in a zip. Where there is a
-GPU, results are in results/throughput-gpu.json. Answers are compared before anything is timed.
+engines.py says what the engines are. The faces are drawn (seed 0), 178 x 218 pixels as JPEGs in a zip. Answers are
+compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -178,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help="jobs whose names begin so, and no cold start")
+    parser.add_argument("--name", default="throughput" if DEVICE.type == "cpu" else "throughput-gpu")
     parser.add_argument("--stored", action="store_true")
     asked = parser.parse_args()
     if asked.stored:
@@ -185,10 +188,9 @@ def main() -> None:
             show(path.stem, json.loads(path.read_text()))
         return
     content = measured(asked.only, asked.repeats)
-    name = "throughput" if DEVICE.type == "cpu" else "throughput-gpu"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    show(name, content)
+    (RESULTS / f"{asked.name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    show(asked.name, content)
 
 
 if __name__ == "__main__":
