@@ -31,23 +31,24 @@ class AdaDelta(torch.optim.Adadelta):
         for weight, state in zip(weights, states, strict=True):
             if not state:
                 state.update(step=torch.tensor(0.0), **{name: torch.zeros_like(weight) for name in AVERAGES})
-        averages = [[state[name] for state in states] for name in AVERAGES]
         gradients: list[Any] = [weight.grad for weight in weights]
-        learned = [[_in_order(values) for values in some] for some in (weights, gradients, *averages)]
+        averages = ([state[name] for state in states] for name in AVERAGES)
+        arrays = ([_in_order(values) for values in some] for some in (weights, gradients, *averages))
+        parameters, slopes, squares, steps = arrays
+        taken = [state["step"] for state in states]
         settings = (group["lr"], group["rho"], group["eps"], group["weight_decay"])
-        _core.adadelta(*learned, [state["step"] for state in states], *settings, torch.get_num_threads())
+        _core.adadelta(parameters, slopes, squares, steps, taken, *settings, torch.get_num_threads())
         for weight in weights:
             weight.grad = None  # so that torch passes over it
 
 
 def _fits(weight: Tensor, state: dict[str, Tensor]) -> bool:
     """Whether the core learns this weight: all that it learns by lies as it does itself."""
-    gradient = weight.grad
-    if gradient is None or not (weight.is_cpu and weight.dtype == gradient.dtype == torch.float32):
+    if weight.grad is None or not (weight.is_cpu and weight.dtype == weight.grad.dtype == torch.float32):
         return False
+    others = weight.grad, *(state[name] for name in AVERAGES if name in state)
     if weight.is_contiguous():
-        return gradient.is_contiguous()
-    others = gradient, *(state[name] for name in AVERAGES if name in state)
+        return all(values.is_contiguous() for values in others)
     last = weight.is_contiguous(memory_format=torch.channels_last)
     return last and all(values.stride() == weight.stride() for values in others)
 

@@ -181,9 +181,10 @@ class _Kept:
         by_wide = torch.empty_like(wide)
         before = (_rows(maps), wide, expanded, layers.scale, layers.taps, strides[1])
         after = (layers.filtered, layers.after_scale, layers.narrow, _rows(gradient))
-        to_images = (None if given is None else _rows(given) for given in (besides, by_maps))
+        more = None if besides is None else _rows(besides)
+        by_rows = None if by_maps is None else _rows(by_maps)
         by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
-        _core.kept_backward(*before, *after, *to_images, by_wide, *by_layers, torch.get_num_threads())
+        _core.kept_backward(*before, *after, more, by_rows, by_wide, *by_layers, torch.get_num_threads())
         return by_wide[..., None, None]
 
 
