@@ -26,6 +26,7 @@ from facetools.batch_norm import (
     scale_of,
     usual,
 )
+from facetools.products import as_weight
 
 #: Inputs at most of an expansion that is not kept but made anew on the way back: more cost more to make, and what they
 #: are expanded to is smaller.
@@ -110,13 +111,14 @@ class _Bottleneck(torch.autograd.Function):
         projected = _projected(filtered, after_scale, narrow)
         rows = projected.view(-1, len(narrow))
         last_scale = scale_of(layers.project_norm, moments_of(rows), len(rows))
-        ctx.save_for_backward(scale, taps, filtered, after_scale, narrow, projected, last_scale, *expansion.kept())
+        ctx.save_for_backward(scale, filters, filtered, after_scale, project, projected, last_scale, *expansion.kept())
         ctx.strides, ctx.back, ctx.residual = strides, way.back, residual
         return _normalised(projected, last_scale, maps if residual else None).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        scale, taps, filtered, after_scale, narrow, projected, last_scale, *kept = ctx.saved_tensors
+        scale, filters, filtered, after_scale, project, projected, last_scale, *kept = ctx.saved_tensors
+        taps, narrow = filters.flatten(1), project.flatten(1).contiguous()
         outer, rows = maps_of(gradient), projected.view(-1, len(narrow))
         by_rows, by_last = led_back(rows, last_scale, LINEAR, outer.view(rows.shape))
         by_taps, by_narrow = torch.empty_like(taps), torch.empty_like(narrow)
@@ -127,8 +129,8 @@ class _Bottleneck(torch.autograd.Function):
         besides = outer if ctx.residual else None
         by_expand = ctx.back(kept, middle, ctx.strides, by_rows.view(projected.shape), besides, found, by_maps)
         by_images = None if by_maps is None else by_maps.permute(0, 3, 1, 2)
-        by_middle = (*by_scale, by_taps.view(-1, 1, 3, 3), *by_after)
-        return by_images, None, None, None, by_expand, *by_middle, by_narrow[..., None, None], *by_last
+        by_middle = (*by_scale, as_weight(by_taps, filters), *by_after)
+        return by_images, None, None, None, by_expand, *by_middle, as_weight(by_narrow, project), *by_last
 
 
 class _Middle(NamedTuple):
@@ -147,12 +149,12 @@ class _Kept:
     (groups, n, height, width, channels of a group)."""
 
     def __init__(self, maps: Tensor, expand: Tensor, stride: int) -> None:
-        self._maps, self._wide = maps, expand.flatten(1)
+        self._maps, self._expand = maps, expand
         self.size = maps.shape[1:3]
         channels, threads = len(expand), torch.get_num_threads()
         group = _group(channels, threads)
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
-        _core.expand(_rows(maps), self._wide, self._expanded, self._moments, threads)
+        _core.expand(_rows(maps), expand.flatten(1), self._expanded, self._moments, threads)
 
     def moments(self) -> Tensor:
         return self._moments
@@ -163,7 +165,7 @@ class _Kept:
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
-        return self._maps, self._wide, self._expanded
+        return self._maps, self._expand, self._expanded
 
     @staticmethod
     def back(
@@ -177,7 +179,8 @@ class _Kept:
     ) -> Tensor:
         """Of the gradient by the projected images that by the expansion; `found` takes the others, and `by_maps`, if
         it is wanted, that by the images, to which `besides` comes, if there is any."""
-        maps, wide, expanded = kept
+        maps, expand, expanded = kept
+        wide = expand.flatten(1)
         by_wide = torch.empty_like(wide)
         before = (_rows(maps), wide, expanded, layers.scale, layers.taps, strides[1])
         after = (layers.filtered, layers.after_scale, layers.narrow, _rows(gradient))
@@ -185,7 +188,7 @@ class _Kept:
         by_rows = None if by_maps is None else _rows(by_maps)
         by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
         _core.kept_backward(*before, *after, more, by_rows, by_wide, *by_layers, torch.get_num_threads())
-        return by_wide[..., None, None]
+        return as_weight(by_wide, expand)
 
 
 class _Anew:

@@ -47,11 +47,10 @@ def pointwise(images: Tensor, convolution: Any) -> Tensor:
     last = images.is_contiguous(memory_format=torch.channels_last)
     if not (usual and last and (convolution.training or not torch.is_grad_enabled())):
         return convolution(images)
-    weights = convolution.weight.flatten(1)
-    if not fits(images, weights):
+    if not fits(images, convolution.weight.flatten(1)):
         return convolution(images)
     maps = images.permute(0, 2, 3, 1)
-    out: Tensor = _Product.apply(maps.reshape(-1, maps.shape[3]), weights)
+    out: Tensor = _Product.apply(maps.reshape(-1, maps.shape[3]), convolution.weight)
     return out.view(*maps.shape[:3], -1).permute(0, 3, 1, 2)
 
 
@@ -67,19 +66,27 @@ def fits(values: Tensor, weights: Tensor) -> bool:
     )
 
 
+def as_weight(gradient: Tensor, weight: Tensor) -> Tensor:
+    """A gradient (outputs, values of each) in the shape of `weight`, and in its strides, as torch's averages over
+    processes want it: those of sides of one place differ though all lies alike."""
+    alike = weight.flatten(1).is_contiguous()
+    return gradient.as_strided(weight.shape, weight.stride()) if alike else gradient.view(weight.shape)
+
+
 class _Product(torch.autograd.Function):
-    """Rows (places, inputs) by turned weights (outputs, inputs)."""
+    """Rows (places, inputs) by turned weights (outputs, inputs), or those of a convolution of 1 x 1."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weights)
+    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        weights = weight.flatten(1)
         if len(rows) % 16 == 0 and len(rows) < len(weights):  # to turn the rows costs less
             return product(weights, rows, turned_b=True).t().contiguous()
         return product(rows, weights, turned_b=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
-        rows, weights = ctx.saved_tensors
+        rows, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
-        by_rows = product(gradient, weights) if ctx.needs_input_grad[0] else None
-        return by_rows, product(gradient, rows, turned_a=True)
+        by_rows = product(gradient, weight.flatten(1)) if ctx.needs_input_grad[0] else None
+        return by_rows, as_weight(product(gradient, rows, turned_a=True), weight)

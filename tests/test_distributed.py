@@ -174,3 +174,10 @@ def test_they_learn_what_one_learns(drawn: Drawn, run: Run, tmp_path: Path, worl
         for name in ("start", "alone", "shared")
     )
     assert 0 < (alone - shared).norm() < 0.02 * (alone - start).norm()
+
+
+def test_gradients_lie_as_the_average_of_processes_wants_them(drawn: Drawn, tmp_path: Path) -> None:
+    """Else torch warns that it has to copy them."""
+    line = command("train", drawn.folder, *TINY, "--backbone", "mobilenet_v2", "--jobs", "1", "-o", tmp_path / "run")
+    for process in together(2, line):
+        assert process.returncode == 0 and b"Warning" not in process.stderr, process.stderr
