@@ -32,10 +32,12 @@ TRAINING := --recipe paper --backbone resnet18 --weights none --image-size 64 --
 COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
 
 demo: $(INSTALLED)
-	rm -rf demo && mkdir demo
 ifdef FACES
+	mkdir -p demo  # of an earlier one what it was made of stays, since FACES or MODEL may lie there
+	find demo -mindepth 1 -maxdepth 1 ! -name run ! -name drawn -exec rm -rf {} +
 	$(COMMAND) fa-predict "$(FACES)" $(if $(MODEL),--model "$(MODEL)") -o demo/scores.jsonl
 else
+	rm -rf demo && mkdir demo
 	$(VENV)/python -m facetools.commands.draw $(DRAWN) --faces 3600 --valid-share 0.0833 --test-share 0.0833
 	$(COMMAND) fa-train $(DRAWN) -o demo/run $(TRAINING) > demo/history.jsonl
 	$(COMMAND) fa-predict $(DRAWN) --partition test --labels $(DRAWN) --model $(RUN) -o demo/scores.jsonl 2> demo/accuracy.txt

@@ -57,17 +57,24 @@ def listed(sources: Iterable[str], stdin: BinaryIO | None = None, *, null: bool 
     """The paths of the images in `sources`, in order: image files, folders (recursive, sorted by name), zip and tar
     archives (members in order), `.txt` lists (a path a line), and `-` for paths read from `stdin`.
 
-    Lists and stdin may name any source but themselves; `null` says that paths on stdin end with NUL, not newline.
+    Lists and stdin may name any source but themselves; `null` says that paths on stdin end with NUL, not newline. What
+    they name that is not there comes as an image, which fails where it is read, so that the others go on.
     """
     for source in sources:
         if source == "-":
             if stdin is None:
                 raise SourceError("'-' may not be named by a list")
-            yield from listed(_stream_paths(stdin, b"\0" if null else b"\n"))
+            yield from _named(_stream_paths(stdin, b"\0" if null else b"\n"))
         elif source.lower().endswith(".txt"):
-            yield from listed(_list_paths(source))
+            yield from _named(_list_paths(source))
         else:
             yield from _images_in(source)
+
+
+def _named(sources: Iterable[str]) -> Iterator[str]:
+    for source in sources:
+        there = source == "-" or Path(source).exists() or _archive_of(source)
+        yield from listed([source]) if there else [source]
 
 
 def _images_in(source: str) -> Iterator[str]:

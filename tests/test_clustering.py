@@ -239,9 +239,12 @@ def test_comparison_has_the_figures_of_each_clustering() -> None:
 def test_comparison_tells_what_cannot_be_had() -> None:
     points = of_bits(np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 1, 2]])
     told: list[tuple[str, str]] = []
-    records = list(compare(points, ["kmeans"], range(2, 5), Parameters(), failed=lambda *what: told.append(what)))
-    assert [record["k"] for record in records] == [2, 3]
-    assert [what for what, _ in told] == ["kmeans with k = 4"]
+    for last in (4, 9):
+        records = list(
+            compare(points, ["kmeans"], range(2, last + 1), Parameters(), failed=lambda *what: told.append(what))
+        )
+        assert [record["k"] for record in records] == [2, 3]
+    assert [what for what, _ in told] == ["kmeans with k = 4", "kmeans with k = 4 and more"]
 
 
 def test_memory_is_refused_with_a_cheaper_method_named() -> None:

@@ -315,6 +315,10 @@ def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> N
         (("cluster", "--method", "nearest"), b"--method"),
         (("cluster",), b"needs the number of clusters"),
         (("cluster", "--compare", "9:2"), b"no range"),
+        (("cluster", "--compare", "2:4", "--summary", "x.json"), b"--summary and --format npy do not apply"),
+        (("cluster", "-k", "2", "--summary", "-"), b"name another file"),
+        (("cluster", "-k", "2", "--method", "dbscan"), b"finds the number of clusters itself"),
+        (("cluster", "-k", "2", "--method", "birch", "--birch-threshold", "-1"), b"the threshold of BIRCH is -1"),
         (
             ("cluster", "-k", "2", "--method", "agglomerative", "--metric", "manhattan"),
             b"ward linkage takes the euclidean",
@@ -351,6 +355,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], told: bytes, run
         (("cluster", "{labels}", "-k", "999"), b"the number of distinct rows"),
         (("eigenface", "{labels}", "-o", "x"), b"no column 'cluster'"),
         (("predict", "{labels}/x", "--model", "{model}"), b"no such file or folder"),
+        (("train", "none", "-o", "x"), b"none: no such file or folder"),
         (("predict", "{folder}", "--model", "{labels}"), b"not a readable checkpoint"),
         (("predict", "{folder}", "--model", "{model}", "--device", "cuda:7"), b"there is no device cuda:7"),
         (

@@ -172,6 +172,13 @@ def test_a_missing_source_is_named(source: str, tree: Path) -> None:
         list(images.listed([source]))
 
 
+def test_what_a_list_names_that_is_not_there_comes_as_an_image(tree: Path) -> None:
+    named = ["missing.png", "faces/b.PNG", "missing.zip/1.png", "missing.zip", "missing.txt", "missing"]
+    (tree / "list.txt").write_text("\n".join(named))
+    assert list(images.listed(["list.txt"])) == named
+    assert list(images.listed(["-"], io.BytesIO("\n".join(named).encode()))) == named
+
+
 def test_a_list_that_names_stdin(tree: Path) -> None:
     (tree / "list.txt").write_text("-\n")
     with pytest.raises(SourceError, match="'-' may not be named by a list"):

@@ -94,7 +94,8 @@ def compare(
             try:
                 yield {"k": k, **_judged(points, name, method, k, parameters, True, started).figures}
             except ValueError as error:
-                failed(name if k is None else f"{name} with k = {k}", str(error))
+                failed(name if k is None else f"{name} with k = {k}{' and more' if k != ks[-1] else ''}", str(error))
+                break  # as each larger one would fail
             on_result()
             started = time.perf_counter()
 

@@ -39,8 +39,9 @@ class Parameters:
     watch: Watch = field(default_factory=Watch, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ValueError(f"eps is {self.eps}; it must be over 0")
+        for name, radius in (("eps", self.eps), ("the threshold of BIRCH", self.threshold)):
+            if not radius > 0:
+                raise ValueError(f"{name} is {radius}; it must be over 0")
         for name in ("redo", "min_samples", "jobs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")

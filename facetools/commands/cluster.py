@@ -123,8 +123,18 @@ def fa_cluster(
             check(parameters, name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if k is None and ks is None and method not in ("dbscan", "optics"):
+    if ks is not None and (k is not None or summary is not None or format == "npy"):
+        raise typer.BadParameter(
+            "it writes a summary, as JSONL, for each number of clusters; -k, --summary and --format npy do not apply",
+            param_hint="--compare",
+        )
+    takes_k = method not in ("dbscan", "optics")
+    if ks is None and takes_k and k is None:
         raise typer.BadParameter(f"the method {method} needs the number of clusters", param_hint="-k")
+    if k is not None and not takes_k:
+        raise typer.BadParameter(f"the method {method} finds the number of clusters itself", param_hint="-k")
+    if summary in ("-", output):
+        raise typer.BadParameter("the table goes there; name another file", param_hint="--summary")
 
     started = time.perf_counter()
     faces, encoding = table.read(source)

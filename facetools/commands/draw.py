@@ -39,6 +39,8 @@ def draw(
         shape = image_size(size)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if valid_share + test_share > 1:
+        raise typer.BadParameter("--valid-share and --test-share are more than all faces")
     write_celeba(files.make_folder(folder), faces, job.seed, shape, test_share, valid_share, job.jobs)
     job.done(f"{faces:,} drawn faces are in {Path(folder)}")
 

@@ -304,6 +304,8 @@ def _examples(
 
     layout = CelebA.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     if labels is None and (layout is None or layout.attributes is None):
+        if len(sources) == 1 and not Path(sources[0]).exists():
+            raise Failure(f"{sources[0]}: no such file or folder")
         raise typer.BadParameter(
             "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
         )
