@@ -20,11 +20,13 @@ class AdaDelta(torch.optim.Adadelta):
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients in memory are used up by it."""
+        loss = closure() if closure is not None else None
         for group in self.param_groups:
             taken = [weight for weight in group["params"] if _fits(weight, self.state.get(weight, {}))]
             if taken:
                 self._take(taken, group)
-        return super().step(closure)
+        super().step()
+        return loss
 
     def _take(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         states = [self.state[weight] for weight in weights]

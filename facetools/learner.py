@@ -90,7 +90,7 @@ class Learner:
             self._model = _network(recipe, attributes)
             self.progress = Progress(0, 0, 0.0, 0, -math.inf, [])
         if group.place.world > 1 and sync:
-            synced(self._model)
+            synced(self._model, device)
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._step = Step(self._model, recipe, device)
         if checkpoint:

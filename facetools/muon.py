@@ -42,6 +42,7 @@ class Muon(torch.optim.AdamW):
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Makes one step; the gradients of the matrices are used up by it."""
+        loss = closure() if closure is not None else None
         given = [(weight, group) for group in self.param_groups for weight in group["params"]]
         turned = [(weight, group) for weight, group in given if weight in self._matrices and weight.grad is not None]
         turned.sort(key=lambda turn: -turn[0].numel())
@@ -53,7 +54,8 @@ class Muon(torch.optim.AdamW):
             self._turn_at_once(turned)
         for weight, _ in turned:
             weight.grad = None  # so that AdamW passes over it
-        return super().step(closure)
+        super().step()
+        return loss
 
     def _turn_alone(self, weight: Tensor, group: dict[str, Any]) -> None:
         with in_one_thread():

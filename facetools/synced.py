@@ -36,10 +36,11 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(images)
         others = [axis for axis in range(images.ndim) if axis != 1]
         shape = [1, -1] + [1] * (images.ndim - 2)
-        count = images.new_tensor([images.numel() / images.shape[1]])
-        sums = _Summed.apply(torch.cat([images.sum(others), count]))
+        values = images.float()  # of which autocast may have made bfloat16, too coarse for sums
+        count = values.new_tensor([values.numel() / values.shape[1]])
+        sums = _Summed.apply(torch.cat([values.sum(others), count]))
         mean, total = sums[:-1] / sums[-1], sums[-1].detach()
-        deviations = images - mean.view(shape)
+        deviations = values - mean.view(shape)
         variance = _Summed.apply((deviations * deviations).sum(others)) / total
         with torch.no_grad():
             assert (
@@ -50,14 +51,15 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean, share)
             self.running_var.lerp_(variance * total / (total - 1), share)
         scale = torch.rsqrt(variance + self.eps)
-        return deviations * (scale * self.weight).view(shape) + self.bias.view(shape)
+        return (deviations * (scale * self.weight).view(shape) + self.bias.view(shape)).to(images.dtype)
 
     def _check_input_dim(self, images: Tensor) -> None: ...
 
 
-def synced(model: nn.Module) -> nn.Module:
-    """`model` with its batch normalisations over all processes, the same parameters and names."""
-    if torch.cuda.is_available():
+def synced(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model`, which learns on `device`, with its batch normalisations over all processes, the same parameters and
+    names."""
+    if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for name, child in model.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
@@ -65,5 +67,5 @@ def synced(model: nn.Module) -> nn.Module:
             norm.load_state_dict(child.state_dict())
             setattr(model, name, norm)
         else:
-            synced(child)
+            synced(child, device)
     return model

@@ -57,7 +57,11 @@ def train(
 
     The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
     the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
+    A last batch of fewer than two images a process all pass over.
     """
+    least = 2 * group.place.world
+    if recipe.batch < least:
+        raise ValueError(f"batch is {recipe.batch}; for two images a process it must be at least {least}")
     # A run goes on with the teacher that it began with: what it says is told by a digest.
     taught = training.taught is not None and hashlib.sha256(training.taught.tobytes()).hexdigest()[:12]
     if recipe.distillation and not (taught or recipe.averaging):

@@ -1,6 +1,7 @@
 """AdaDelta by the core takes torch's steps, and either goes on where the other was."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from facetools import _core
 from facetools.adadelta import AdaDelta
+from facetools.muon import Muon
 
 SETTINGS = {"lr": 0.7, "rho": 0.95, "eps": 1e-7, "weight_decay": 0.01}
 
@@ -69,6 +71,25 @@ def test_means_that_lie_otherwise_than_their_weights_are_torchs(weights_lie: tor
             state.update(lying)
     for found, expected in zip(learn(one, optimizers[0], 3), learn(whole, optimizers[1], 3), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", [AdaDelta, Muon])
+def test_a_closure_is_computed_once_for_one_step(optimizer: Any) -> None:
+    model = network()
+    weights = list(model.parameters())
+    given = {"params": weights}
+    by = AdaDelta([given], **SETTINGS) if optimizer is AdaDelta else Muon([given], weights[:1], lr=0.1)
+
+    def closure() -> float:
+        asked.append(1)
+        by.zero_grad()
+        loss = model(torch.ones(5, 3, 8, 8)).square().mean()
+        loss.backward()
+        return loss.item()
+
+    asked: list[int] = []
+    assert by.step(closure) > 0
+    assert len(asked) == 1 and all(by.state[weight]["step"] == 1 for weight in weights[1:])
 
 
 def test_the_core_takes_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:

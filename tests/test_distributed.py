@@ -176,8 +176,17 @@ def test_they_learn_what_one_learns(drawn: Drawn, run: Run, tmp_path: Path, worl
     assert 0 < (alone - shared).norm() < 0.02 * (alone - start).norm()
 
 
-def test_gradients_lie_as_the_average_of_processes_wants_them(drawn: Drawn, tmp_path: Path) -> None:
+def test_a_batch_must_have_two_images_for_each(drawn: Drawn, tmp_path: Path) -> None:
+    line = command("train", drawn.folder, *TINY, "--batch", "3", "--jobs", "1", "-o", tmp_path / "run")
+    for process in together(2, line):
+        assert process.returncode == 1
+        assert b"batch is 3; for two images a process it must be at least 4" in process.stderr
+
+
+@pytest.mark.parametrize("amp", ["auto", "bf16"])
+def test_gradients_lie_as_the_average_of_processes_wants_them(drawn: Drawn, tmp_path: Path, amp: str) -> None:
     """Else torch warns that it has to copy them."""
-    line = command("train", drawn.folder, *TINY, "--backbone", "mobilenet_v2", "--jobs", "1", "-o", tmp_path / "run")
+    settings = ("--backbone", "mobilenet_v2", "--amp", amp, "--jobs", "1")
+    line = command("train", drawn.folder, *TINY, *settings, "-o", tmp_path / "run")
     for process in together(2, line):
         assert process.returncode == 0 and b"Warning" not in process.stderr, process.stderr

@@ -404,8 +404,9 @@ void bind_layers(nb::module_& m) {
         "expand_stride"_a, nb::arg("inputs").noconvert(), nb::arg("scale").noconvert(), nb::arg("filters").noconvert(),
         "stride"_a, nb::arg("filtered").noconvert(), nb::arg("filtered_scale").noconvert(),
         nb::arg("projection").noconvert(), nb::arg("gradient").noconvert(), nb::arg("besides").noconvert().none(),
-        nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(), nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(),
-        nb::arg("by_scale").noconvert(), nb::arg("by_filtered_scale").noconvert(), "threads"_a);
+        nb::arg("by_images").noconvert().none(), nb::arg("by_weights").noconvert(),
+        nb::arg("by_filters").noconvert(), nb::arg("by_projection").noconvert(), nb::arg("by_scale").noconvert(),
+        nb::arg("by_filtered_scale").noconvert(), "threads"_a);
   m.def("product", product_of, nb::arg("a").noconvert(), nb::arg("b").noconvert(), "turned_a"_a, "turned_b"_a,
         nb::arg("out").noconvert(), "threads"_a);
   m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),
