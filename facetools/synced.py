@@ -36,7 +36,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(images)
         others = [axis for axis in range(images.ndim) if axis != 1]
         shape = [1, -1] + [1] * (images.ndim - 2)
-        values = images.float()  # of which autocast may have made bfloat16, too coarse for sums
+        values = images.to(self.weight.dtype)  # autocast may have made them bfloat16, too coarse for sums
         count = values.new_tensor([values.numel() / values.shape[1]])
         sums = _Summed.apply(torch.cat([values.sum(others), count]))
         mean, total = sums[:-1] / sums[-1], sums[-1].detach()
