@@ -46,6 +46,10 @@ class SourceError(ValueError):
     """A source of images does not exist, cannot be read or holds no image."""
 
 
+class MissingError(SourceError):
+    """There is no such file or folder."""
+
+
 class ImageError(ValueError):
     """One image cannot be read or decoded; the message is the reason, without the path."""
 
@@ -73,8 +77,10 @@ def listed(sources: Iterable[str], stdin: BinaryIO | None = None, *, null: bool 
 
 def _named(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
-        there = source == "-" or Path(source).exists() or _archive_of(source)
-        yield from listed([source]) if there else [source]
+        try:
+            yield from listed([source])
+        except MissingError:
+            yield source
 
 
 def _images_in(source: str) -> Iterator[str]:
@@ -87,7 +93,7 @@ def _images_in(source: str) -> Iterator[str]:
     elif Path(source).exists() or _archive_of(source):
         yield source
     else:
-        raise SourceError(f"{source}: no such file or folder")
+        raise MissingError(f"{source}: no such file or folder")
 
 
 def _folder_images(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
@@ -116,7 +122,7 @@ def _list_paths(source: str) -> Iterator[str]:
         with Path(source).open("rb") as stream:
             yield from _stream_paths(stream, b"\n")
     except FileNotFoundError:
-        raise SourceError(f"{source}: no such file or folder") from None
+        raise MissingError(f"{source}: no such file or folder") from None
 
 
 def _stream_paths(stream: BinaryIO, end: bytes) -> Iterator[str]:
