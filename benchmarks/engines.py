@@ -32,7 +32,7 @@ from torchvision import models, transforms
 from facetools import augment, images
 from facetools.architecture import ModelConfig
 from facetools.attributes import PAPER37
-from facetools.cache import Pixels
+from facetools.cache import decoded
 from facetools.celeba import CelebA
 from facetools.examples import Examples
 from facetools.learner import Learner
@@ -219,7 +219,7 @@ def train_ours(folder: Path, size: tuple[int, int]) -> Work:
     examples = Examples(paths, np.stack([_labels(row) for row in range(len(paths))]).astype(np.uint8))
     about = {"settings": {}}
     learner = Learner(_recipe(size), PAPER37, DEVICE, 0, ALONE, True, about, None)
-    pixels_of = Pixels(paths, size, jobs=THREADS, failed=_failed)
+    (pixels_of,) = decoded([paths], size, jobs=THREADS, failed=_failed)
 
     def work() -> tuple[int, np.ndarray]:
         seen = sum(learner.steps(examples, pixels_of))

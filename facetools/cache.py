@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 import shutil
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,12 +24,32 @@ class CacheError(ValueError):
     """There is no room for the cache that was asked for."""
 
 
+def decoded(
+    parts: Sequence[list[str]],
+    size: tuple[int, int],
+    *,
+    jobs: int,
+    failed: Callable[[str, str], None],
+    cache: str | None = None,
+    processes: int = 1,
+) -> list[Pixels]:
+    """The Pixels of each of some lists of paths. A `cache` of None takes memory where all of them fill less than a
+    quarter of what is free; that and `ram` share what is free among so many `processes` of the machine."""
+    needed, free = sum(map(len, parts)) * math.prod(size) * 3, memory.available() // processes
+    if cache is None:
+        cache = MEMORY if needed < free / 4 else NONE
+    if cache == MEMORY and needed > free:
+        among = f" for each of {processes} processes" if processes > 1 else ""
+        raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory{among}")
+    return [Pixels(paths, size, jobs=jobs, failed=failed, cache=cache) for paths in parts]
+
+
 class Pixels:
     """The images `paths` at `size` (height, width), decoded in `jobs` threads when they are first asked for.
 
     `cache` keeps them: `ram`, `off`, or a folder, where a file belongs to these images of this size, as long as the
-    files that they come from keep their size and time; None takes memory where they fill less than a quarter of what is
-    free. A CacheError if they do not fit. `failed` is told of each image that is asked for and cannot be had, and why.
+    files that they come from keep their size and time. A CacheError if they do not fit there. `failed` is told of each
+    image that is asked for and cannot be had, and why.
     """
 
     def __init__(
@@ -36,7 +59,7 @@ class Pixels:
         *,
         jobs: int,
         failed: Callable[[str, str], None],
-        cache: str | None = None,
+        cache: str = NONE,
     ) -> None:
         self._paths = paths
         self._size = size
@@ -44,15 +67,13 @@ class Pixels:
         self._reader = images.Reader()
         self._pool = ThreadPoolExecutor(jobs)
         shape = (len(paths), *size, 3)
-        needed, free = math.prod(shape), memory.available()
         self._kept: np.ndarray | None = None
+        self._sums = np.zeros(len(paths), np.uint32)
         self._there = np.zeros(len(paths), bool)
-        if cache == MEMORY or (cache is None and needed < free / 4):
-            if needed > free:
-                raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory")
+        if cache == MEMORY:
             self._kept = np.empty(shape, np.uint8)  # whose pages cost nothing until they are written
-        elif cache not in (None, NONE) and paths:
-            self._kept, self._there = _in_folder(Path(cache), paths, shape)
+        elif cache != NONE and paths:
+            self._kept, self._sums = _in_folder(Path(cache), paths, shape)
 
     def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of `rows` that could be decoded, and their pixels, uint8 (n, height, width, 3)."""
@@ -66,29 +87,49 @@ class Pixels:
                 continue
             good.append(row)
             pixels.append(image)
-            if self._kept is not None and not self._there[row]:
-                self._kept[row] = image
-                self._there[row] = True
         return np.array(good, int), np.array(pixels, np.uint8).reshape(-1, *self._size, 3)
 
     def _load(self, row: int) -> np.ndarray | images.ImageError:
-        if self._kept is not None and self._there[row]:
-            return self._kept[row]
-        return images.load(self._reader, self._paths[row], self._size)
+        if self._kept is None:
+            return images.load(self._reader, self._paths[row], self._size)
+        if not self._there[row]:
+            # What a file holds may be half of what was written to it when a machine lost its power.
+            if not self._sums[row] or self._sums[row] != zlib.crc32(self._kept[row].data):
+                image = images.load(self._reader, self._paths[row], self._size)
+                if isinstance(image, images.ImageError):
+                    return image
+                self._kept[row], self._sums[row] = image, zlib.crc32(image.data)
+            self._there[row] = True
+        return self._kept[row]
 
 
 def _in_folder(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The file of these images in a folder: their pixels, uint8 of `shape`, and which of them it holds, bool (n,)."""
+    """The file of these images in a folder: their pixels, uint8 of `shape`, and the CRC-32 of each that it holds, or
+    else 0, uint32 (n,)."""
     files.make_folder(folder)
     file = folder / f"{_digest(paths, shape)}.pixels"
-    needed, free = math.prod(shape), shutil.disk_usage(folder).free
-    if not file.exists():
-        if needed > free:
-            raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} free in {folder}")
-        with file.open("ab") as stream:  # which other processes of the job may be about to do as well
-            stream.truncate(needed + len(paths))  # zeros, which take no room yet
-    content = np.memmap(file, np.uint8, "r+", shape=(needed + len(paths),))
-    return content[:needed].reshape(shape), content[needed:].view(np.bool_)
+    sums = np.dtype(np.uint32).itemsize * len(paths)
+    needed = sums + math.prod(shape)
+    file.touch()
+    with file.open("r+b") as stream:
+        if os.fstat(stream.fileno()).st_size < needed:  # other processes of the job may be about to do this as well
+            try:
+                _reserve(stream.fileno(), needed)
+            except OSError as error:
+                file.unlink(missing_ok=True)
+                free = _gigabytes(shutil.disk_usage(folder).free)
+                reason = f"{_gigabytes(needed)} of images do not fit into {free} free in {folder}"
+                raise CacheError(reason if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)) from None
+    content = np.memmap(file, np.uint8, "r+", shape=(needed,))
+    return content[sums:].reshape(shape), content[:sums].view(np.uint32)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Room on the disk, which a process that writes to a map of a file would be killed for the lack of."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def _digest(paths: list[str], shape: tuple[int, ...]) -> str:

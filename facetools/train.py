@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from facetools import files
-from facetools.cache import Pixels
+from facetools.cache import Pixels, decoded
 from facetools.distributed import Group, Place
 from facetools.examples import Examples
 from facetools.learner import Learner
@@ -53,11 +53,10 @@ def train(
     `failed` is told once each image that cannot be had, `on_resume` how many images were seen before, `on_step` the
     images of each step, `on_epoch` each record. When `interrupted` says so, the step is finished, `last.pt` written and
     Interrupted raised. A loss that is no number raises DivergedError and leaves the last checkpoints as they are.
-    `resume` continues from `last.pt` if there is one. Decoded images are kept in the `cache` of cache.Pixels.
+    `resume` continues from `last.pt` if there is one. Decoded images are kept in the `cache` of cache.decoded.
 
     The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
     the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
-    A last batch of fewer than two images a process all pass over.
     """
     least = 2 * group.place.world
     if recipe.batch < least:
@@ -84,22 +83,28 @@ def train(
         learner.save(last)
         learner.save_best(best, *[np.zeros((0, len(attributes)))] * 2)
     on_resume(progress.epoch * len(training) + progress.images)
+    pixels: list[Pixels] = []  # of training and validation
     while progress.epoch < recipe.epochs:
         if size != recipe.size_at(progress.epoch):
             size = recipe.size_at(progress.epoch)
-            training_pixels, validation_pixels = (
-                Pixels(examples.paths, size, jobs=jobs, failed=failed_once, cache=cache)
-                for examples in (training, validation)
+            pixels.clear()  # first, as there may not be room beside them
+            pixels += decoded(
+                [training.paths, validation.paths],
+                size,
+                jobs=jobs,
+                failed=failed_once,
+                cache=cache,
+                processes=group.place.local_world,
             )
             learner.grow(size)
-        for images_of_step in learner.steps(training, training_pixels):
+        for images_of_step in learner.steps(training, pixels[0]):
             on_step(images_of_step)
             if group.any(interrupted()):
                 learner.gather()
                 learner.save(last)
                 raise Interrupted
-        with learner.settled(training, training_pixels):
-            truth, predicted = learner.predicted(validation, validation_pixels)
+        with learner.settled(training, pixels[0]):
+            truth, predicted = learner.predicted(validation, pixels[1])
             record, is_best = learner.finish_epoch(truth, predicted)
             if is_best:
                 learner.save_best(best, truth, predicted)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facetools import cache, images
-from facetools.cache import CacheError, Pixels
+from facetools.cache import CacheError, Pixels, decoded
 
 SIZE = (9, 7)
 ROWS = (np.array([4, 0]), np.array([1, 2, 3, 4]), np.array([0, 1, 2, 3, 4]))
@@ -30,7 +30,7 @@ def paths(tmp_path: Path) -> list[str]:
 
 def pixels_of(paths: list[str], kept: str | None, told: list[str] | None = None) -> Pixels:
     failed = [] if told is None else told
-    return Pixels(paths, SIZE, jobs=2, failed=lambda path, reason: failed.append(path), cache=kept)
+    return decoded([paths], SIZE, jobs=2, failed=lambda path, reason: failed.append(path), cache=kept)[0]
 
 
 def assert_right(pixels: Pixels, paths: list[str]) -> None:
@@ -99,11 +99,40 @@ def test_members_go_by_their_archive(paths: list[str], tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
 
 
-def test_no_room_is_said(paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache.memory, "available", lambda: 900)
+def test_what_was_not_written_whole_is_decoded_anew(paths: list[str], tmp_path: Path) -> None:
+    """A flag may have come to the disk before a machine lost its power, and pixels not."""
+    assert_right(pixels_of(paths, str(tmp_path / "cache")), paths)
+    (file,) = (tmp_path / "cache").glob("*.pixels")
+    content = np.memmap(file, np.uint8, "r+")
+    content[-20:] = 0
+    content.flush()
+    for _ in range(2):
+        assert_right(pixels_of(paths, str(tmp_path / "cache")), paths)
+
+
+@pytest.mark.parametrize(("parts", "processes"), [(1, 1), (2, 1), (1, 2)])
+def test_no_room_in_memory_is_said(
+    parts: int, processes: int, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = len(paths) * SIZE[0] * SIZE[1] * 3
+
+    def make(kept: str | None) -> list[Pixels]:
+        settings = {"jobs": 1, "failed": lambda path, reason: None, "cache": kept, "processes": processes}
+        return decoded([paths] * parts, SIZE, **settings)
+
+    monkeypatch.setattr(cache.memory, "available", lambda: needed * parts * processes)
+    assert_right(make("ram")[-1], paths)
+    monkeypatch.setattr(cache.memory, "available", lambda: needed * parts * processes - processes)
     with pytest.raises(CacheError, match=r"do not fit into 0\.0 GB of free memory"):
-        pixels_of(paths, "ram")
-    assert_right(pixels_of(paths, None), paths)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(900))
-    with pytest.raises(CacheError, match="free in "):
+        make("ram")
+    assert_right(make(None)[-1], paths)
+
+
+def test_no_room_in_a_folder_is_said(paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(CacheError, match=r"do not fit into .* free in "):
         pixels_of(paths, str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").iterdir())
