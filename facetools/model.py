@@ -99,11 +99,6 @@ def scores(model: AttributeNet, pixels: Tensor, bfloat16: bool) -> np.ndarray:
     return probabilities(model, pixels, bfloat16).cpu().numpy()
 
 
-def trainable_parameters(model: nn.Module) -> int:
-    """The number of parameters that training changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
 def on_device(batch: np.ndarray, device: torch.device) -> Tensor:
     """A batch of images, uint8 (n, height, width, 3), as a uint8 tensor (n, 3, height, width), channels last."""
     return upload(batch, device).permute(0, 3, 1, 2)

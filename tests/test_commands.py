@@ -188,6 +188,19 @@ def test_comparison_is_a_record_for_each_method_and_k(scores: Path, run: Run) ->
     assert done.returncode == (3 if b"left out" in done.stderr else 0)
 
 
+def test_images_of_one_name_do_not_take_each_others_place(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(drawn.zip) as archive:
+        content = archive.read(archive.namelist()[0])
+    sources = [tmp_path / name for name in ("a/x~2.jpg", "b/x.jpg", "c/x.jpg", "d/x.jpg")]
+    for source in sources:
+        source.parent.mkdir()
+        source.write_bytes(content)
+    made = rows(run("augment", *sources, "-o", tmp_path / "out").stdout)
+    names = [Path(record["path"]).name for record in made]
+    assert names == ["x~2-1.jpg", "x-1.jpg", "x~3-1.jpg", "x~4-1.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+
+
 def test_augment_is_reproducible_and_says_what_it_drew(drawn: Drawn, run: Run, tmp_path: Path) -> None:
     settings = (drawn.zip, "--copies", "2", "--seed", "3", "--contrast", "0.1", "--grayscale", "0.2")
     run("augment", *settings, "-o", tmp_path / "one.zip", "--jobs", "1")
@@ -333,6 +346,8 @@ def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> N
         (("augment", "x", "-o", "y", "--rotation", "nan"), b"--rotation: it is not a number"),
         (("eigenface", "x", "-o", "y", "--size", "big"), b"is not a size in pixels"),
         (("predict", "x", "--device", "gpu"), b"'gpu' is no device"),
+        (("predict", "x", "-o", "y.csv"), b"written as jsonl or npy, not as csv"),
+        (("augment", "x", "-o", "y.tar.gz"), b"into a folder or a .zip archive"),
         (("predict",), b"SOURCE"),
         (("predict", "x", "--model"), b"--model"),
         (("report", "--no-such-option"), b"--no-such-option"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.common import Failure, Job, Null, Sources, command, image_paths
+from facetools.commands.common import Failure, Job, Null, Sources, command, counted, image_paths
 from facetools.recipes import PAPER, Augmentation, image_size
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ def fa_augment(
     """
     import numpy as np
 
-    from facetools import augment, files, images, table
+    from facetools import archives, augment, files, images, table
 
+    if output.lower().endswith(tuple(set(archives.SUFFIXES) - {".zip"})):
+        raise typer.BadParameter("images are written into a folder or a .zip archive", param_hint="--output")
     try:
         reach = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
         shape = image_size(size) if size else None
@@ -108,7 +110,7 @@ def fa_augment(
             raise Failure(f"none of the {len(paths)} images could be read")
         if overview is not None:
             overview.write(images.encode(images.contact_sheet(rows, SHEET_HEIGHT), Path(sheet or "").suffix.lower()))
-    job.done(f"{made:,} images")
+    job.done(counted(made, "image"))
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,15 @@ class _Copies:
 
 
 def _stem(path: str, names: dict[str, int]) -> str:
-    """The name of an image without suffix, made unique among those before it."""
-    stem = PurePosixPath(path).stem
-    names[stem] = names.get(stem, 0) + 1
-    return stem if names[stem] == 1 else f"{stem}~{names[stem]}"
+    """The name of an image without suffix, made unique among those before it, each with the last number tried."""
+    name = stem = PurePosixPath(path).stem
+    number = names.get(stem, 1)
+    while name in names:
+        number += 1
+        name = f"{stem}~{number}"
+    names[stem] = number
+    names.setdefault(name, 1)
+    return name
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from facetools.commands.common import (
     Job,
     Output,
     TableIn,
+    check_output,
     command,
+    counted,
     encoding_of,
     made_by,
 )
@@ -135,6 +137,9 @@ def fa_cluster(
         raise typer.BadParameter(f"the method {method} finds the number of clusters itself", param_hint="-k")
     if summary in ("-", output):
         raise typer.BadParameter("the table goes there; name another file", param_hint="--summary")
+    check_output(output, format)
+    if summary is not None:
+        check_output(summary)
 
     started = time.perf_counter()
     faces, encoding = table.read(source)
@@ -156,7 +161,7 @@ def fa_cluster(
                 found += 1
             if not found:
                 raise Failure("there is nothing to compare")
-        job.done(f"{found} clusterings of {points.faces:,} faces")
+        job.done(f"{counted(found, 'clustering')} of {counted(points.faces, 'face')}")
         return
 
     clustering = cluster(points, method, k, parameters, judge=summary is not None)
@@ -174,8 +179,7 @@ def fa_cluster(
             told.write(json.dumps(content, indent=1).encode() + b"\n")
     figures = clustering.figures
     noise = f", {figures['noise']:,} noise" if figures["noise"] else ""
-    clusters = f"{figures['clusters']:,} {'cluster' if figures['clusters'] == 1 else 'clusters'}"
-    job.done(f"{points.faces:,} faces in {clusters}{noise}")
+    job.done(f"{counted(points.faces, 'face')} in {counted(figures['clusters'], 'cluster')}{noise}")
 
 
 def _foretold(what: str, seconds: float, needed: int) -> str:

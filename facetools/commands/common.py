@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import math
 import os
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from facetools import __version__
+from facetools.distributed import PeerError, Place
 
 FAILED = 1
 LEFT_OUT = 3
@@ -102,8 +104,8 @@ class _Terminated(BaseException):
 
 @dataclass
 class Job:
-    """One run of a command: what its shared options say, and its words on stderr. One that `follows` another process
-    of the same run names inputs that fail, and leaves all else to that one."""
+    """One run of a command: what its shared options say, and its words on stderr. One whose `place` is not the first of
+    the processes of a run names inputs that fail, and leaves all else to that one."""
 
     name: str
     seed: int = 0
@@ -113,12 +115,17 @@ class Job:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
-    follows: bool = False
+    place: Place = field(default_factory=Place)
     failures: int = 0
     exit_code: int = 0
     _started: float = field(default_factory=time.monotonic)
     _progress: _Progress | None = None
     _done: str = ""
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process speaks for this one."""
+        return not self.place.first
 
     def say(self, message: str) -> None:
         """A line on stderr, unless --quiet."""
@@ -146,7 +153,7 @@ class Job:
         from facetools import memory
 
         if self.failures and not self.follows:
-            self._print(f"{self.failures:,} {'input was' if self.failures == 1 else 'inputs were'} left out")
+            self._print(f"{counted(self.failures, 'input was', 'inputs were')} left out")
             if self.on_error == "report":
                 self.exit_code = self.exit_code or LEFT_OUT
         if self._done:
@@ -307,6 +314,8 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
             body(job, **values)
             sys.stdout.flush()
             job.end()
+            if job.place.world > 1:  # torch's threads that let go of tensors would abort an interpreter that ends
+                _leave(job.exit_code)
         except (typer.Exit, typer.BadParameter):
             raise
         except KeyboardInterrupt:
@@ -371,7 +380,7 @@ def _told(error: Exception) -> str:
         return f"{'cannot write' if error.filename is None else error.filename}: {error.strerror}"
     if isinstance(error, MemoryError):
         return "out of memory"
-    if isinstance(error, Failure | ValueError | ArithmeticError):
+    if isinstance(error, Failure | PeerError | ValueError | ArithmeticError):
         return str(error)
     return f"{type(error).__name__}: {error} (this is a defect; --debug shows where)"
 
@@ -486,6 +495,20 @@ def image_paths(sources: list[str], *, null: bool = False, partition: str | None
     if not paths:
         raise Failure(f"there are no images in {', '.join(sources)}")
     return paths
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """So many of what is called so: `1 face`, `1,000 faces`."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
+def check_output(output: str, format: str | None = None) -> None:
+    """Whether a file of that name can be made, before it takes a while to have something to write to it."""
+    called = Path(output).suffix.removeprefix(".")
+    if format is None and called in ("csv", "tsv", "parquet", "npz"):
+        raise typer.BadParameter(f"tables are written as jsonl or npy, not as {called}", param_hint="--output")
+    if not Path(output).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), output)
 
 
 def encoding_of(chosen: str | None, output: str, otherwise: str = "jsonl") -> Any:

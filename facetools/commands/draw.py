@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from facetools.commands.common import Job, command
+from facetools.commands.common import Job, command, counted
 from facetools.recipes import image_size
 
 
@@ -42,7 +42,7 @@ def draw(
     if valid_share + test_share > 1:
         raise typer.BadParameter("--valid-share and --test-share are more than all faces")
     write_celeba(files.make_folder(folder), faces, job.seed, shape, test_share, valid_share, job.jobs)
-    job.done(f"{faces:,} drawn faces are in {Path(folder)}")
+    job.done(f"{counted(faces, 'drawn face is', 'drawn faces are')} in {Path(folder)}")
 
 
 main = draw

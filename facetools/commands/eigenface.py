@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetools.commands.common import Failure, Job, TableIn, command
+from facetools.commands.common import Failure, Job, TableIn, command, counted
 
 if TYPE_CHECKING:
     from facetools.eigenface import Eigenface
@@ -81,7 +81,7 @@ def fa_eigenface(
     if not done:
         raise Failure(f"none of the {len(paths)} images could be read")
     _write_npz(folder / "eigenfaces.npz", done, components)
-    job.done(f"{sum(found.faces for found in done):,} faces in {len(done):,} clusters")
+    job.done(f"{counted(sum(found.faces for found in done), 'face')} in {counted(len(done), 'cluster')}")
 
 
 def _first_shape(paths: list[str]) -> tuple[int, int]:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.common import Failure, Format, Job, Null, Output, Sources, command, encoding_of, image_paths
+from facetools.commands.common import (
+    Failure,
+    Format,
+    Job,
+    Null,
+    Output,
+    Sources,
+    check_output,
+    command,
+    counted,
+    encoding_of,
+    image_paths,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,11 +100,12 @@ def fa_predict(
     from facetools.predict import predictor, scored, settle
     from facetools.thresholds import recentred
 
+    check_output(output, format)
     here = place()
     in_parts = here.world > 1 or resume or parts
     if in_parts and output == "-":
         raise typer.BadParameter("parts of a table lie beside its file: name one", param_hint="--output")
-    job.follows = not here.first
+    job.place = here
     with joined(here) as group:
         if model is None:
             job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
@@ -207,7 +220,7 @@ class _Judge:
                 f"{mean['balanced_accuracy']:.2%}, F1 {mean['f1']:.2%}, average precision "
                 f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}"
             )
-        job.done(f"{self.rows:,} {'face' if self.rows == 1 else 'faces'}")
+        job.done(counted(self.rows, "face"))
 
 
 main = fa_predict

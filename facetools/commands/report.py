@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.common import Failure, Job, Output, TableIn, command, made_by
+from facetools.commands.common import Failure, Job, Output, TableIn, check_output, command, counted, made_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,7 @@ def fa_report(
 
     if not 0 <= noisy < prominent <= 1:
         raise typer.BadParameter("--noisy and --prominent are shares from 0 to 1, and noisy is the lower one")
+    check_output(output, format)
     listed, _ = table.read(source)
     if labels is not None:
         listed = _with_labels(job, listed, labels)
@@ -96,7 +97,7 @@ def fa_report(
                 save_figure(figure, folder / f"{name}{suffix}")
     with table.open_output(output) as stream:
         stream.write((as_html(report) if format == "html" else as_text(report)).encode())
-    job.done(f"a report on {len(listed):,} faces")
+    job.done(f"a report on {counted(len(listed), 'face')}")
 
 
 def _described(entry: dict[str, Any]) -> str:
