@@ -143,15 +143,20 @@ def recolor(images: Tensor, draws: Draws) -> Tensor:
     return (images * factors(kept * draws.saturation) + rest).clamp_(0, 255)
 
 
-def mixup(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Each of `images` (n, ...) and its `labels` (n, a), float, blended with its neighbour's (of rows 0 and 1, 2 and 3,
-    ...) by one share of the batch from Beta(alpha, alpha): mixup (Zhang et al. 2018); batches are in random order."""
-    import torch
-
+def mixup(
+    images: Tensor, labels: Tensor, places: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Each of `images` (n, ...) and its `labels` (n, a), float, blended with its neighbour's by one share of the batch
+    from Beta(alpha, alpha): mixup (Zhang et al. 2018); batches are in random order. Neighbours are those at 0 and 1, 2
+    and 3, ... of their ascending `places` in the batch, int (n,); one whose neighbour is not there stays as it is."""
     share = float(rng.beta(alpha, alpha))
-    others = torch.arange(len(images), device=images.device) ^ 1
-    others[others >= len(images)] -= 1
-    return images.lerp(images[others], share), labels.lerp(labels[others], share)
+    rows = np.arange(len(places))
+    found = np.searchsorted(places, places ^ 1).clip(max=len(places) - 1)
+    others = np.where(places[found] == places ^ 1, found, rows)
+    from facetools.gpu import upload
+
+    neighbours = upload(others, images.device)
+    return images.lerp(images[neighbours], share), labels.lerp(labels[neighbours], share)
 
 
 def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:

@@ -11,13 +11,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.distributed.distributed_c10d import Store
 
 #: Seconds between signs of life of a process, of silence after which it counts as dead, and that it may take to start.
@@ -30,13 +31,15 @@ class PeerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Place:
-    """This process among the `world` ones of a job: its `rank` among all and `local_rank` on its machine."""
+    """This process among the `world` ones of a job: its `rank` among all and `local_rank` on its machine, where there
+    are at most `local_world`."""
 
     rank: int = 0
     world: int = 1
     local_rank: int = 0
     address: str = ""
     port: int = 0
+    local_world: int = 1
 
     @property
     def first(self) -> bool:
@@ -50,16 +53,18 @@ def place(environment: dict[str, str] | None = None) -> Place:
     if "RANK" in given and "WORLD_SIZE" in given:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         address, port = given.get("MASTER_ADDR", "127.0.0.1"), given.get("MASTER_PORT", "29500")
+        beside = given.get("LOCAL_WORLD_SIZE", "1")
     elif "SLURM_STEP_NUM_TASKS" in given and "SLURM_PROCID" in given:
         # A batch script itself has SLURM_NTASKS and SLURM_PROCID too, though it runs once.
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
         address = first_host(given.get("SLURM_STEP_NODELIST", "127.0.0.1"))
         port = given.get("MASTER_PORT") or str(_port(given))
+        beside = given.get("SLURM_STEP_TASKS_PER_NODE", "1")
     else:
         return Place()
     try:
         rank, world, local = (int(given.get(name, "0")) for name in names)
-        found = Place(rank, world, local, address, int(port))
+        found = Place(rank, world, local, address, int(port), _most_tasks(beside))
     except ValueError:
         raise ValueError(f"{', '.join(names)} must be numbers") from None
     if not 0 <= rank < world:
@@ -71,6 +76,11 @@ def first_host(hosts: str) -> str:
     """The first of Slurm's list of hosts: `gpu[03-05,9],cpu1` begins with `gpu03`."""
     found = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", hosts)
     return "".join(part or "" for part in found.groups()) if found else hosts
+
+
+def _most_tasks(tasks: str) -> int:
+    """The largest of the numbers of tasks of each machine: of Slurm's `4(x2),3` it is 4."""
+    return max(int(part.partition("(")[0]) for part in tasks.split(","))
 
 
 def _port(given: dict[str, str]) -> int:
@@ -160,6 +170,15 @@ class Group:
         total = torch.tensor([value], dtype=torch.float64)
         dist.all_reduce(total)
         return float(total.item())
+
+    def share_first(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrites `tensors` in every process by the first one's."""
+        if self.place.world == 1:
+            return
+        from torch import distributed as dist
+
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
     def _value(self, key: str) -> str:
         """What is kept under a key, if anything: to get what is not there would wait for it."""

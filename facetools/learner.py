@@ -89,7 +89,8 @@ class Learner:
         else:
             self._model = _network(recipe, attributes)
             self.progress = Progress(0, 0, 0.0, 0, -math.inf, [])
-        if group.place.world > 1 and sync:
+        self._together = group.place.world > 1 and sync
+        if self._together:
             synced(self._model, device)
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._step = Step(self._model, recipe, device)
@@ -125,10 +126,11 @@ class Learner:
             step = progress.epoch * steps + progress.step
             done = step / (steps * recipe.epochs)
             rate = recipe.rate * optimization.rate_factor(recipe.schedule, done, recipe.final_rate)
-            if self._vary(rows, kept):
+            of_all = int(self._group.total(len(kept)))
+            if of_all > 1:
                 targets = examples.targets(kept, recipe.distillation)
                 own_part = 0.0 if examples.taught is not None else max(0.0, recipe.distillation * (2 * done - 1))
-                self._learn(network, rows, kept, images_of_step, targets, step, rate, own_part)
+                self._learn(network, rows, kept, images_of_step, targets, of_all, step, rate, own_part)
             progress.step += 1
             yield len(rows)
         self._seconds = time.perf_counter() - self._started
@@ -138,12 +140,9 @@ class Learner:
 
     def _own(self, plan: list[np.ndarray], pixels_of: Pixels) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Of each batch, the rows that are this process's and could be decoded, and their images."""
-        return ahead(pixels_of.batch(rows[_share(len(rows), self._group.place)]) for rows in plan)
-
-    def _vary(self, rows: np.ndarray, kept: np.ndarray) -> bool:
-        """Whether there is a variance, which batch normalisation needs: there is none of one."""
-        world = self._group.place.world
-        return len(rows) >= 2 * world and (len(kept) > 1 or world > 1)
+        for kept, pixels in ahead(pixels_of.batch(rows[_share(len(rows), self._group.place)]) for rows in plan):
+            # There is no variance of one image, by which it could be normalised alone.
+            yield (kept, pixels) if self._together or len(kept) > 1 else (kept[:0], pixels[:0])
 
     def _learn(
         self,
@@ -152,19 +151,20 @@ class Learner:
         kept: np.ndarray,
         images: np.ndarray,
         targets: np.ndarray,
+        of_all: int,
         step: int,
         rate: float,
         own_part: float,
     ) -> None:
         """One step on the `images` and `targets` of those of the `rows` of a batch that are this process's and could be
-        decoded, the `kept`; the scores of the average are `own_part` of the truth."""
+        decoded, the `kept`, of `of_all` in all processes; the scores of the average are `own_part` of the truth."""
         progress, here = self.progress, self._group.place
         torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
         pixels, truth = inputs(images, targets, places, len(rows), self._recipe, self._device, rng)
-        # Gradients are averaged over processes, each of which has its part of the batch's mean.
-        part_of_mean = 1.0 if here.world == 1 else len(kept) * here.world / len(rows)
+        # Gradients are averaged over processes, each of which has its part of the mean over what all have.
+        part_of_mean = len(kept) * here.world / of_all
         loss = self._step.take(network, pixels, truth, rate, own_part, part_of_mean)
         progress.loss_sum += self._losses.add(loss * len(kept), step)
         progress.images += len(kept)
@@ -191,14 +191,14 @@ class Learner:
     def _as_they_are(self, examples: Examples, pixels_of: Pixels) -> Iterator[Tensor]:
         """This process's part of the first batches of the epoch, not augmented."""
         plan = _plan(len(examples), self._recipe.batch, self._seed, self.progress.epoch)[:SETTLING]
-        for rows, (kept, images) in zip(plan, self._own(plan, pixels_of), strict=True):
-            if self._vary(rows, kept):
-                # Where none could be decoded the other processes wait.
-                shown = images if len(kept) else np.zeros((2, *images.shape[1:]), np.uint8)
-                yield to_pixels(shown, self._device)
+        for kept, images in self._own(plan, pixels_of):
+            # Statistics that are taken together wait for a process that has none of the images, too.
+            if (self._group.total(len(kept)) if self._together else len(kept)) > 1:
+                yield to_pixels(images, self._device)
 
     def predicted(self, examples: Examples, pixels_of: Pixels) -> tuple[np.ndarray, np.ndarray]:
         """The labels and the scores, both (n, a), of those of `examples` that can be decoded, in every process."""
+        self._group.share_first(self._judged.buffers())  # of which each may have its own
         self._judged.eval()
         batch = self._recipe.batch
         kept: list[np.ndarray] = []
@@ -309,17 +309,16 @@ def inputs(
 ) -> tuple[Tensor, Tensor]:
     """What the network sees of the images that have `places` in a batch of so many: what is random is drawn for all of
     the batch, so that it does not depend on who computes which part of it."""
-    if not len(places):  # none could be decoded, but the other processes wait
-        nothing = torch.zeros(2, 3, *images_of_step.shape[1:3], device=device)
-        return nothing, torch.zeros(2, targets.shape[1], device=device)
     pixels = on_device(images_of_step, device)
     truth = upload(targets, device)
+    if not len(places):  # but other processes have some
+        return pixels.to(torch.float32), truth
     if recipe.augmentation != NO_AUGMENTATION:
         draws = augment.draw(batch, recipe.augmentation, rng).take(places)
         pixels = augment.recolor(augment.warp(pixels, augment.matrices(draws, *pixels.shape[2:])), draws)
     pixels = pixels.to(torch.float32)
     if recipe.mixup:
-        pixels, truth = augment.mixup(pixels, truth, recipe.mixup, rng)
+        pixels, truth = augment.mixup(pixels, truth, places, recipe.mixup, rng)
     return pixels, truth
 
 

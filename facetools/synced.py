@@ -28,7 +28,7 @@ class _Summed(torch.autograd.Function):
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation by the statistics of all processes' batches, on any device (torch's own needs a GPU).
 
-    float (n, channels, ...) of any n over 0, which may differ by process; all of them together hold over one value.
+    float (n, channels, ...) of any n, which may differ by process; all of them together hold over one value.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -205,13 +205,16 @@ def test_copies_are_grey_where_it_was_drawn() -> None:
     np.testing.assert_array_equal(grey, [int(np.ptp(copy, axis=2).max()) <= 1 for copy in made])
 
 
-def test_mixup_blends_neighbours_and_their_labels_alike() -> None:
+@pytest.mark.parametrize(
+    ("places", "others"), [([0, 1, 2, 3, 4], [1, 0, 3, 2, 4]), ([0, 2, 3, 5, 7], [0, 2, 1, 3, 4]), ([3], [0])]
+)
+def test_mixup_blends_neighbours_and_their_labels_alike(places: list[int], others: list[int]) -> None:
     rng = np.random.default_rng(0)
-    images, labels = torch.from_numpy(rng.random((5, 3, 4, 4))), torch.from_numpy(rng.random((5, 2)))
-    mixed, blended = augment.mixup(images, labels, 0.4, np.random.default_rng(1))
+    images, labels = (torch.from_numpy(rng.random((len(places), *shape))) for shape in [(3, 4, 4), (2,)])
+    mixed, blended = augment.mixup(images, labels, np.array(places), 0.4, np.random.default_rng(1))
     share = np.random.default_rng(1).beta(0.4, 0.4)
     assert 0 < share < 1
-    for row, other in enumerate([1, 0, 3, 2, 4]):
+    for row, other in enumerate(others):
         for result, given in ((mixed, images), (blended, labels)):
             torch.testing.assert_close(result[row], given[row] * (1 - share) + given[other] * share)
 

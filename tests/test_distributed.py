@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from facetools.cache import decoded
+from facetools.celeba import CelebA
+from facetools.commands.labels import Truth
 from facetools.distributed import Place, first_host, place
-from facetools.model import load_checkpoint
+from facetools.learner import _plan, _share
+from facetools.losses import LOSSES
+from facetools.model import load_checkpoint, probabilities, to_pixels
 
 from .conftest import TINY, Drawn, Run, command
 
@@ -54,8 +62,9 @@ def together(
         ({}, Place()),
         ({"RANK": "0", "WORLD_SIZE": "1"}, Place()),
         (
-            {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"},
-            Place(3, 8, 1, "a", 7),
+            {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
+            | {"LOCAL_WORLD_SIZE": "2"},
+            Place(3, 8, 1, "a", 7, 2),
         ),
         # A batch script runs once, whatever number of tasks its steps will have.
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}, Place()),
@@ -67,8 +76,9 @@ def together(
                 "SLURM_STEP_NODELIST": "gpu[03-05,9],cpu1",
                 "SLURM_JOB_ID": "12",
                 "SLURM_STEP_ID": "1",
+                "SLURM_STEP_TASKS_PER_NODE": "2,3(x2),1",
             },
-            Place(2, 4, 2, "gpu03", 20193),
+            Place(2, 4, 2, "gpu03", 20193, 3),
         ),
     ],
 )
@@ -134,7 +144,7 @@ def test_a_process_that_fails_stops_all_with_its_message(drawn: Drawn, tmp_path:
     done = together(2, *lines)
     assert [process.returncode for process in done] == [1, 1]
     assert b"process 1 of 2: " in done[0].stderr and b"none.pt" in done[0].stderr
-    assert b"none.pt: No such file" in done[1].stderr
+    assert b"none.pt: No such file" in done[1].stderr and b"defect" not in done[0].stderr
     assert not (tmp_path / "table.npy").exists()
 
 
@@ -152,21 +162,45 @@ def test_a_process_that_is_killed_stops_the_others(drawn: Drawn, tmp_path: Path)
     assert (tmp_path / "run" / "last.pt").exists()
 
 
-@pytest.mark.parametrize(("world", "recipe"), [(2, "modern"), (3, "paper")])
-def test_they_learn_what_one_learns(drawn: Drawn, run: Run, tmp_path: Path, world: int, recipe: str) -> None:
-    """With batches that do not divide evenly; without dropout, which no two processes draw alike; and by steps so small
-    that a network on few pixels does not blow rounding up."""
-    line = [drawn.folder, *TINY, "--recipe", recipe, "--epochs", "2", "--dropout", "0", "--jobs", "1", "--batch", "20"]
-    line += ["--backbone", "resnet18", "--image-size", "64", "--optimizer", "sgd", "--lr", "2e-5"]
-    run("train", *line, "-o", tmp_path / "alone")
+BATCH = 31  # of the 96 images to train on: of the last three the first of three processes has none
+
+
+@pytest.fixture(scope="session")
+def broken(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, int]:
+    """Drawn faces of which the second of so many processes can decode none in its part of the first batch."""
+    folder, world = tmp_path_factory.mktemp("broken"), request.param
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        shutil.copy(drawn.folder / name, folder)
+    shutil.unpack_archive(drawn.zip, folder)
+    rows = (line.split() for line in (folder / "list_eval_partition.txt").read_text().splitlines())
+    names = [name for name, partition in rows if partition == "0"]
+    for row in _plan(len(names), BATCH, 0, 0)[0][_share(BATCH, Place(1, world))]:
+        (folder / "img_align_celeba" / names[row]).write_bytes(b"no picture")
+    return folder, world
+
+
+#: By steps so small that a network on few pixels does not blow rounding up.
+LINE = (*TINY, "--batch", str(BATCH), "--jobs", "1", "--backbone", "resnet18", "--image-size", "64")
+LINE = (*LINE, "--optimizer", "sgd", "--lr", "2e-5", "--epochs", "2")
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("broken", "recipe"), [(2, "modern"), (3, "paper")], indirect=["broken"])
+def test_they_learn_what_one_learns(broken: tuple[Path, int], run: Run, tmp_path: Path, recipe: str) -> None:
+    """With batches that do not divide evenly, and of which nothing is left to some; without dropout, which no two
+    processes draw alike."""
+    folder, world = broken
+    line = [folder, *LINE, "--recipe", recipe, "--dropout", "0"]
+    said = run("train", *line, "-o", tmp_path / "alone", check=3).stderr
     run("train", *line, "-o", tmp_path / "start", "--epochs", "0")
     done = together(world, command("train", *line, "-o", tmp_path / "shared"))
-    assert [process.returncode for process in done] == [0] * world, done[1].stderr
-    assert done[1].stdout == b""
-    one, other = (
-        [json.loads(row) for row in (tmp_path / name / "history.jsonl").read_text().splitlines()]
-        for name in ("alone", "shared")
-    )
+    assert [process.returncode for process in done] == [3, *[0] * (world - 1)], done[1].stderr
+    assert done[1].stdout == b"" and (told := re.findall(rb"\d+ inputs were left out", said))
+    assert told == re.findall(rb"\d+ inputs were left out", done[0].stderr)
+    one, other = (history(tmp_path / name) for name in ("alone", "shared"))
     for measure in ("loss", "valid_loss"):
         assert [row[measure] for row in other] == pytest.approx([row[measure] for row in one], abs=1e-5)
     start, alone, shared = (
@@ -174,6 +208,24 @@ def test_they_learn_what_one_learns(drawn: Drawn, run: Run, tmp_path: Path, worl
         for name in ("start", "alone", "shared")
     )
     assert 0 < (alone - shared).norm() < 0.02 * (alone - start).norm()
+
+
+@pytest.mark.parametrize("broken", [2], indirect=True)
+def test_what_is_validated_is_what_is_kept(broken: tuple[Path, int], run: Run, tmp_path: Path) -> None:
+    """Though each process normalises by its own statistics, and has one image at times, of which there are none."""
+    folder, world = broken
+    line = (folder, *LINE, "--lr", "0.01", "--no-sync-batchnorm")
+    done = together(world, command("train", *line, "-o", tmp_path / "run"))
+    assert [process.returncode for process in done] == [3, *[0] * (world - 1)], done[-1].stderr
+    network, _ = load_checkpoint(tmp_path / "run" / "last.pt")
+    faces, names = CelebA.find(folder), network.config.attributes
+    assert faces is not None
+    paths = faces.in_partition([str(path) for path in sorted(folder.glob("*/*.jpg"))], "valid")
+    (pixels,) = decoded([paths], (64, 64), jobs=1, failed=pytest.fail)
+    shown = to_pixels(pixels.batch(np.arange(len(paths)))[1], torch.device("cpu"))
+    truth = torch.from_numpy(Truth.read(str(folder)).of(paths, names).values).float()
+    loss = LOSSES["bce"](torch.logit(probabilities(network.eval(), shown, bfloat16=False)), truth)
+    assert history(tmp_path / "run")[-1]["valid_loss"] == pytest.approx(float(loss), abs=2e-6)
 
 
 def test_a_batch_must_have_two_images_for_each(drawn: Drawn, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from facetools.commands.common import (
     Null,
     Sources,
     command,
+    counted,
     image_paths,
     made_by,
 )
@@ -232,7 +233,7 @@ def fa_train(
     if final_rate and settings.schedule == "constant":
         raise typer.BadParameter("--final-rate is where a rate that falls ends; that of a constant --schedule stays")
     run, here = Path(output), place()
-    job.follows = not here.first
+    job.place = here
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda number, frame: asked.append(number))
@@ -245,6 +246,12 @@ def fa_train(
         shown = {name: round(value, 4) for name, value in record.items() if name != "epoch"}
         job.detail(f"epoch {record['epoch']}: {json.dumps(shown)}")
 
+    left_out: set[str] = set()
+
+    def failed(path: str, reason: str) -> None:
+        left_out.add(path)
+        job.failed(path, reason)
+
     stopped = False
     with joined(here, collectives=True) as group:
         if here.first and (run / "last.pt").exists() and not resume:
@@ -252,9 +259,10 @@ def fa_train(
         use_threads(job.jobs)
         device = choose_device(job.device, here.local_rank)
         names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
+        unknown = job.failures
         if teacher:
             training = replace(training, taught=taught(teacher, training.paths, names))
-        counts = f"{len(training):,} images to train on, {len(validation):,} to validate on"
+        counts = f"{counted(len(training), 'image')} to train on, {len(validation):,} to validate on"
         job.say(f"{counts}, {len(names)} attributes, {device}{f', {here.world} processes' if here.world > 1 else ''}")
         with job.progress("images", settings.epochs * len(training)) as advance:
             try:
@@ -270,7 +278,7 @@ def fa_train(
                     cache=cache,
                     resume=resume,
                     made_by=made_by(job, sources),
-                    failed=job.failed,
+                    failed=failed,
                     on_resume=advance.begin_at,
                     on_step=advance,
                     on_epoch=show,
@@ -280,6 +288,7 @@ def fa_train(
                 )
             except Interrupted:  # of which all processes know
                 stopped = True
+        job.failures = unknown + len(set().union(*group.gathered(left_out)))
     if stopped:
         by = signal.Signals(asked[0]).name if asked else "another process was stopped"
         job.say(f"{by}: {run / 'last.pt'} is written; continue with --resume")
