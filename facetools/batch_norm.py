@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetools import _core
+from facetools.products import plain
 
 #: What normalised values are kept between: by ReLU6, or not at all.
 RELU6, LINEAR = (0.0, 6.0), (-math.inf, math.inf)
@@ -36,9 +37,7 @@ def fits(images: Tensor, norm: nn.Module) -> bool:
     return (
         usual(norm)
         and norm.num_features % 16 == 0
-        and images.device.type == "cpu"
-        and images.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
+        and plain(images)
         and images.is_contiguous(memory_format=torch.channels_last)
         and images.numel() > images.shape[1]
     )

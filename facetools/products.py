@@ -12,6 +12,11 @@ from torch.nn import functional as F
 from facetools import _core
 
 
+def plain(values: Tensor) -> bool:
+    """Whether they are float32 in memory, as the core takes them, and to be computed with as such."""
+    return values.device.type == "cpu" and values.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
 def product(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False) -> Tensor:
     """a b, float32 (rows, columns) of float32 (rows, inner) and (inner, columns), of which each may be given turned.
     The columns are a multiple of 16."""
@@ -23,8 +28,8 @@ def product(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = Fa
 def times(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False) -> Tensor:
     """The same of any two matrices, by torch where the core gains nothing."""
     columns, terms = b.shape[not turned_b], a.shape[not turned_a]
-    plain = all(m.device.type == "cpu" and m.dtype == torch.float32 and m.is_contiguous() for m in (a, b))
-    if plain and columns % 16 == 0 and min(columns, terms) >= 64:
+    fit = columns % 16 == 0 and all(plain(m) and m.is_contiguous() for m in (a, b))
+    if fit and min(columns, terms) >= 64:
         return product(a, b, turned_a=turned_a, turned_b=turned_b)
     return (a.T if turned_a else a) @ (b.T if turned_b else b)
 
@@ -57,13 +62,7 @@ def pointwise(images: Tensor, convolution: Any) -> Tensor:
 def fits(values: Tensor, weights: Tensor) -> bool:
     """Whether the core multiplies such values by weights (outputs, inputs)."""
     outputs, inputs = weights.shape
-    return (
-        values.device.type == "cpu"
-        and values.dtype == weights.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and outputs % 16 == inputs % 16 == 0
-        and values.numel() > 0
-    )
+    return plain(values) and plain(weights) and outputs % 16 == inputs % 16 == 0 and values.numel() > 0
 
 
 def as_weight(gradient: Tensor, weight: Tensor) -> Tensor:

@@ -108,13 +108,17 @@ void normalise_rows_backward(const Read2& values, const Read2& scale, float low,
   normalise_backward(planes, by, from, to, out, threads, silent);
 }
 
+// Maps with which the core computes.
+MapShape checked(const MapShape& maps) {
+  require(maps.places() >= 1 && maps.channels >= 1, "maps: there are none");
+  require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
+  require(maps.stride == 1 || maps.stride == 2, "stride: neither 1 nor 2");
+  return maps;
+}
+
 // Maps of so many channels, as large as an array (count, height, width, any).
 MapShape shape_of(const Tensor<const float, 4>& values, std::size_t channels, std::size_t stride) {
-  const MapShape maps{values.shape(0), values.shape(1), values.shape(2), channels, stride};
-  require(maps.count >= 1 && maps.height >= 1 && maps.width >= 1 && maps.channels >= 1, "maps: there are none");
-  require(maps.height <= max_side && maps.width <= max_side, "maps: a side is longer than 2^24");
-  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
-  return maps;
+  return checked({values.shape(0), values.shape(1), values.shape(2), channels, stride});
 }
 
 // The values of an array (count, height, width, channels).
@@ -133,10 +137,7 @@ Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 template <class T>
 Grouped grouped_of(const Tensor<T, 5>& maps, std::size_t stride) {
   const std::size_t groups = maps.shape(0), group = maps.shape(4);
-  const MapShape all{maps.shape(1), maps.shape(2), maps.shape(3), groups * group, stride};
-  require(all.places() >= 1 && all.channels >= 1, "maps: there are none");
-  require(all.height <= max_side && all.width <= max_side, "maps: a side is longer than 2^24");
-  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
+  const MapShape all = checked({maps.shape(1), maps.shape(2), maps.shape(3), groups * group, stride});
   require(group % channels_in == 0, "maps: their channels are no multiple of 16");
   return {all, group};
 }
@@ -194,10 +195,8 @@ Expansion expansion_of(const Tensor<const float, 4>& images, const Read2& weight
 MapShape expanded_shape(const Tensor<const float, 4>& images, const Expansion& expansion, const Read2& weights,
                         std::size_t stride) {
   require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");
-  MapShape maps = shape_of(images, weights.shape(1), expansion.stride);
-  maps = {maps.count, maps.filtered_height(), maps.filtered_width(), maps.channels, stride};
-  require(stride == 1 || stride == 2, "stride: neither 1 nor 2");
-  return maps;
+  const MapShape seen = shape_of(images, weights.shape(1), expansion.stride);
+  return checked({seen.count, seen.filtered_height(), seen.filtered_width(), seen.channels, stride});
 }
 
 template <class T>
