@@ -149,12 +149,11 @@ def mixup(
     """Each of `images` (n, ...) and its `labels` (n, a), float, blended with its neighbour's by one share of the batch
     from Beta(alpha, alpha): mixup (Zhang et al. 2018); batches are in random order. Neighbours are those at 0 and 1, 2
     and 3, ... of their ascending `places` in the batch, int (n,); one whose neighbour is not there stays as it is."""
-    share = float(rng.beta(alpha, alpha))
-    rows = np.arange(len(places))
-    found = np.searchsorted(places, places ^ 1).clip(max=len(places) - 1)
-    others = np.where(places[found] == places ^ 1, found, rows)
     from facetools.gpu import upload
 
+    share = float(rng.beta(alpha, alpha))
+    found = np.searchsorted(places, places ^ 1).clip(max=len(places) - 1)
+    others = np.where(places[found] == places ^ 1, found, np.arange(len(places)))
     neighbours = upload(others, images.device)
     return images.lerp(images[neighbours], share), labels.lerp(labels[neighbours], share)
 

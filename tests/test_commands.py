@@ -378,6 +378,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], told: bytes, run
             b"/none/x.jsonl: No such file or directory",
         ),
         (("cluster", "{labels}", "-k", "2", "-o", "/none/x.jsonl"), b"/none/x.jsonl: No such file or directory"),
+        (("cluster", "none.jsonl", "-k", "2", "-o", "{folder}"), b": Is a directory"),
         (
             ("cluster", "{labels}", "-k", "2", "-o", "x.jsonl", "--summary", "/none/x.json"),
             b"/none/x.json: No such file or directory",

@@ -139,7 +139,7 @@ def fa_cluster(
         raise typer.BadParameter("the table goes there; name another file", param_hint="--summary")
     check_output(output, format)
     if summary is not None:
-        check_output(summary)
+        check_output(summary, "json")
 
     started = time.perf_counter()
     faces, encoding = table.read(source)

@@ -319,10 +319,11 @@ def _examples(
             "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
         )
     truth = Truth.read(labels or sources[0])
+    told = job.failed if job.place.first else lambda path, reason: None  # all processes find the same
     names = parse(attributes, truth.names) if attributes else truth.names
 
     def examples(partition: str | None) -> Examples:
-        paths = truth.known(image_paths(sources, null=null, partition=partition), job.failed)
+        paths = truth.known(image_paths(sources, null=null, partition=partition), told)
         return Examples(paths, truth.of(paths).select(names))
 
     if layout is not None and layout.partition is not None:
