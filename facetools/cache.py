@@ -59,7 +59,7 @@ class Pixels:
         *,
         jobs: int,
         failed: Callable[[str, str], None],
-        cache: str = NONE,
+        cache: str,
     ) -> None:
         self._paths = paths
         self._size = size
