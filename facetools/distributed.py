@@ -51,22 +51,20 @@ def place(environment: dict[str, str] | None = None) -> Place:
     """Where the environment says that this process stands; a ValueError where it contradicts itself."""
     given = dict(os.environ) if environment is None else environment
     if "RANK" in given and "WORLD_SIZE" in given:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        names, tasks = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "LOCAL_WORLD_SIZE"
         address, port = given.get("MASTER_ADDR", "127.0.0.1"), given.get("MASTER_PORT", "29500")
-        beside = given.get("LOCAL_WORLD_SIZE", "1")
     elif "SLURM_STEP_NUM_TASKS" in given and "SLURM_PROCID" in given:
         # A batch script itself has SLURM_NTASKS and SLURM_PROCID too, though it runs once.
-        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        names, tasks = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"), "SLURM_STEP_TASKS_PER_NODE"
         address = first_host(given.get("SLURM_STEP_NODELIST", "127.0.0.1"))
         port = given.get("MASTER_PORT") or str(_port(given))
-        beside = given.get("SLURM_STEP_TASKS_PER_NODE", "1")
     else:
         return Place()
     try:
         rank, world, local = (int(given.get(name, "0")) for name in names)
-        found = Place(rank, world, local, address, int(port), _most_tasks(beside))
+        found = Place(rank, world, local, address, int(port), _most_tasks(given.get(tasks, "1")))
     except ValueError:
-        raise ValueError(f"{', '.join(names)} must be numbers") from None
+        raise ValueError(f"{', '.join((*names, 'MASTER_PORT', tasks))} must be numbers") from None
     if not 0 <= rank < world:
         raise ValueError(f"{names[0]} is {rank}; it must be from 0 to {world - 1}, one less than {names[1]}")
     return found if world > 1 else Place()

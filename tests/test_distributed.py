@@ -89,8 +89,9 @@ def test_the_place_is_read_from_the_environment(environment: dict[str, str], exp
 def test_a_place_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="RANK is 4; it must be from 0 to 3"):
         place({"RANK": "4", "WORLD_SIZE": "4"})
-    with pytest.raises(ValueError, match="must be numbers"):
-        place({"RANK": "one", "WORLD_SIZE": "4"})
+    for wrong in ("RANK", "MASTER_PORT", "LOCAL_WORLD_SIZE"):
+        with pytest.raises(ValueError, match=f"{wrong}.* must be numbers"):
+            place({"RANK": "1", "WORLD_SIZE": "4", wrong: "one"})
 
 
 @pytest.mark.parametrize(

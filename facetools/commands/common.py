@@ -507,9 +507,10 @@ def check_output(output: str, format: str | None = None) -> None:
     called = Path(output).suffix.removeprefix(".")
     if format is None and called in ("csv", "tsv", "parquet", "npz"):
         raise typer.BadParameter(f"tables are written as jsonl or npy, not as {called}", param_hint="--output")
-    code = errno.EISDIR if Path(output).is_dir() else 0 if Path(output).parent.is_dir() else errno.ENOENT
-    if code:
-        raise OSError(code, os.strerror(code), output)
+    if Path(output).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), output)
+    if not Path(output).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), output)
 
 
 def encoding_of(chosen: str | None, output: str, otherwise: str = "jsonl") -> Any:
