@@ -17,6 +17,7 @@ from facetools import _core
 from facetools.batch_norm import (
     LINEAR,
     fits,
+    images_of,
     led_back,
     maps_of,
     moments_of,
@@ -26,7 +27,6 @@ from facetools.batch_norm import (
     scale_of,
     usual,
 )
-from facetools.products import as_weight
 
 #: Inputs at most of an expansion that is not kept but made anew on the way back: more cost more to make, and what they
 #: are expanded to is smaller.
@@ -65,9 +65,9 @@ def bottleneck(images: Tensor, layers: Layers, *, residual: bool) -> Tensor:
     maps = maps_of(images)
     expansion = way(maps, layers.expand.weight, layers.expand.stride[0])
     scales = [scale_in_use(norm) for norm in layers[1::2]]
-    filtered, _ = expansion.filtered(scales[0], layers.filters.weight.flatten(1), layers.filters.stride[0])
-    projected = _projected(filtered, scales[1], layers.project.weight.flatten(1))
-    return _normalised(projected, scales[2], maps if residual else None).permute(0, 3, 1, 2)
+    filtered, _ = expansion.filtered(scales[0], layers.filters.weight, layers.filters.stride[0])
+    projected = _projected(filtered, scales[1], layers.project.weight)
+    return images_of(normalised(projected, scales[2], LINEAR, maps if residual else None))
 
 
 def _fit(images: Tensor, layers: Layers) -> bool:
@@ -102,46 +102,42 @@ class _Bottleneck(torch.autograd.Function):
         ctx: Any, images: Tensor, layers: Layers, way: type[_Kept | _Anew], residual: bool, *weights: Tensor
     ) -> Tensor:
         expand, _, _, filters, _, _, project, _, _ = weights
-        strides = layers.expand.stride[0], layers.filters.stride[0]
-        maps, taps, narrow = maps_of(images), filters.flatten(1), project.flatten(1).contiguous()
+        strides, maps = (layers.expand.stride[0], layers.filters.stride[0]), maps_of(images)
         expansion = way(maps, expand, strides[0])
         scale = scale_of(layers.expand_norm, expansion.moments(), len(maps) * math.prod(expansion.size))
-        filtered, moments = expansion.filtered(scale, taps, strides[1])
-        after_scale = scale_of(layers.filters_norm, moments, math.prod(filtered.shape[1:4]))
-        projected = _projected(filtered, after_scale, narrow)
-        rows = projected.view(-1, len(narrow))
-        last_scale = scale_of(layers.project_norm, moments_of(rows), len(rows))
+        filtered, moments = expansion.filtered(scale, filters, strides[1])
+        places = math.prod(filtered.shape[1:4])
+        after_scale = scale_of(layers.filters_norm, moments, places)
+        projected = _projected(filtered, after_scale, project)
+        last_scale = scale_of(layers.project_norm, moments_of(projected), places)
         ctx.save_for_backward(scale, filters, filtered, after_scale, project, projected, last_scale, *expansion.kept())
         ctx.strides, ctx.back, ctx.residual = strides, way.back, residual
-        return _normalised(projected, last_scale, maps if residual else None).permute(0, 3, 1, 2)
+        return images_of(normalised(projected, last_scale, LINEAR, maps if residual else None))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         scale, filters, filtered, after_scale, project, projected, last_scale, *kept = ctx.saved_tensors
-        taps, narrow = filters.flatten(1), project.flatten(1).contiguous()
-        outer, rows = maps_of(gradient), projected.view(-1, len(narrow))
-        by_rows, by_last = led_back(rows, last_scale, LINEAR, outer.view(rows.shape))
-        by_taps, by_narrow = torch.empty_like(taps), torch.empty_like(narrow)
+        outer = maps_of(gradient)
+        by_projected, by_last = led_back(projected, last_scale, LINEAR, outer)
         by_scale, by_after = torch.empty_like(scale[:2]), torch.empty_like(scale[:2])
-        middle = _Middle(scale, taps, filtered, after_scale, narrow)
-        found = _Middle(by_scale, by_taps, filtered, by_after, by_narrow)
+        middle = _Middle(scale, filters, filtered, after_scale, project)
+        found = _Middle(by_scale, torch.empty_like(filters), filtered, by_after, torch.empty_like(project))
         by_maps = torch.empty_like(kept[0]) if ctx.needs_input_grad[0] else None
         besides = outer if ctx.residual else None
-        by_expand = ctx.back(kept, middle, ctx.strides, by_rows.view(projected.shape), besides, found, by_maps)
-        by_images = None if by_maps is None else by_maps.permute(0, 3, 1, 2)
-        by_middle = (*by_scale, as_weight(by_taps, filters), *by_after)
-        return by_images, None, None, None, by_expand, *by_middle, as_weight(by_narrow, project), *by_last
+        by_expand = ctx.back(kept, middle, ctx.strides, by_projected, besides, found, by_maps)
+        by_images = None if by_maps is None else images_of(by_maps)
+        return by_images, None, None, None, by_expand, *by_scale, found.filters, *by_after, found.project, *by_last
 
 
 class _Middle(NamedTuple):
-    """What comes after the expansion, or the gradients by it: normalisation, filters (channels, 9), what they make
-    (groups, n, height, width, channels of a group), its normalisation, and the projection (outputs, channels)."""
+    """What comes after the expansion, or the gradients by it: normalisation, filters, what they make (groups, n,
+    height, width, channels of a group), its normalisation, and the projection."""
 
     scale: Tensor
-    taps: Tensor
+    filters: Tensor
     filtered: Tensor
     after_scale: Tensor
-    narrow: Tensor
+    project: Tensor
 
 
 class _Kept:
@@ -154,14 +150,14 @@ class _Kept:
         channels, threads = len(expand), torch.get_num_threads()
         group = _group(channels, threads)
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
-        _core.expand(_rows(maps), expand.flatten(1), self._expanded, self._moments, threads)
+        _core.expand(maps, expand, self._expanded, self._moments, threads)
 
     def moments(self) -> Tensor:
         return self._moments
 
-    def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    def filtered(self, scale: Tensor, filters: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         out, moments = _room(self._expanded.shape, stride)
-        _core.depthwise(self._expanded, scale, taps, stride, out, moments, torch.get_num_threads())
+        _core.depthwise(self._expanded, scale, filters, stride, out, moments, torch.get_num_threads())
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
@@ -180,15 +176,12 @@ class _Kept:
         """Of the gradient by the projected images that by the expansion; `found` takes the others, and `by_maps`, if
         it is wanted, that by the images, to which `besides` comes, if there is any."""
         maps, expand, expanded = kept
-        wide = expand.flatten(1)
-        by_wide = torch.empty_like(wide)
-        before = (_rows(maps), wide, expanded, layers.scale, layers.taps, strides[1])
-        after = (layers.filtered, layers.after_scale, layers.narrow, _rows(gradient))
-        more = None if besides is None else _rows(besides)
-        by_rows = None if by_maps is None else _rows(by_maps)
-        by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
-        _core.kept_backward(*before, *after, more, by_rows, by_wide, *by_layers, torch.get_num_threads())
-        return as_weight(by_wide, expand)
+        by_expand = torch.empty_like(expand)
+        before = (maps, expand, expanded, layers.scale, layers.filters, strides[1])
+        after = (layers.filtered, layers.after_scale, layers.project, gradient)
+        by_layers = (found.filters, found.project, found.scale, found.after_scale)
+        _core.kept_backward(*before, *after, besides, by_maps, by_expand, *by_layers, torch.get_num_threads())
+        return by_expand
 
 
 class _Anew:
@@ -208,10 +201,10 @@ class _Anew:
         _core.expanded_moments(*given, self._of_inputs, moments, torch.get_num_threads())
         return moments
 
-    def filtered(self, scale: Tensor, taps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        out, moments = _room((1, len(self._maps), *self.size, len(taps)), stride)
-        given = (self._maps, self._wide, self._stride, scale, taps, stride)
-        _core.expanded_depthwise(*given, out[0], moments, torch.get_num_threads())
+    def filtered(self, scale: Tensor, filters: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        out, moments = _room((1, len(self._maps), *self.size, len(filters)), stride)
+        given = (self._maps, self._wide, self._stride, scale, filters, stride)
+        _core.expanded_depthwise(*given, out, moments, torch.get_num_threads())
         return out, moments
 
     def kept(self) -> tuple[Tensor, ...]:
@@ -230,32 +223,19 @@ class _Anew:
         """As _Kept does."""
         maps, wide, of_inputs = kept
         by_wide = torch.empty_like(wide)
-        before = (maps, wide, strides[0], of_inputs, layers.scale, layers.taps, strides[1])
-        after = (layers.filtered[0], layers.after_scale, layers.narrow, gradient)
-        by_layers = (found.taps, found.narrow, found.scale, found.after_scale)
+        before = (maps, wide, strides[0], of_inputs, layers.scale, layers.filters, strides[1])
+        after = (layers.filtered, layers.after_scale, layers.project, gradient)
+        by_layers = (found.filters, found.project, found.scale, found.after_scale)
         _core.anew_backward(*before, *after, besides, by_maps, by_wide, *by_layers, torch.get_num_threads())
         kernel = 1 if len(wide) == maps.shape[3] else 3
         return by_wide.view(kernel, kernel, -1, wide.shape[1]).permute(3, 2, 0, 1)
 
 
-def _projected(filtered: Tensor, scale: Tensor, narrow: Tensor) -> Tensor:
-    """Filtered images (groups, n, height, width, channels of a group), normalised and kept from 0 to 6, by (outputs,
-    channels)."""
-    out = torch.empty(*filtered.shape[1:4], len(narrow))
-    planes, to = filtered.flatten(1, 3), out.view(-1, len(narrow))
-    _core.normalise_project(planes, scale, narrow, to, torch.get_num_threads())
+def _projected(filtered: Tensor, scale: Tensor, project: Tensor) -> Tensor:
+    """Filtered images (groups, n, height, width, channels of a group), normalised and kept from 0 to 6, projected."""
+    out = torch.empty(*filtered.shape[1:4], len(project))
+    _core.normalise_project(filtered, scale, project, out, torch.get_num_threads())
     return out
-
-
-def _normalised(projected: Tensor, scale: Tensor, added: Tensor | None) -> Tensor:
-    """Projected images (n, height, width, channels), normalised, and with those that are to be added."""
-    more = None if added is None else _rows(added)
-    return normalised(_rows(projected), scale, LINEAR, more).view(projected.shape)
-
-
-def _rows(maps: Tensor) -> Tensor:
-    """Images (n, height, width, channels) as (places, channels)."""
-    return maps.view(-1, maps.shape[3])
 
 
 def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:

@@ -159,7 +159,7 @@ class Learner:
         """One step on the `images` and `targets` of those of the `rows` of a batch that are this process's and could be
         decoded, the `kept`, of `of_all` in all processes; the scores of the average are `own_part` of the truth."""
         progress, here = self.progress, self._group.place
-        torch.manual_seed(_step_seed(self._seed, progress) + here.rank)
+        _seed(_step_seed(self._seed, progress) + here.rank, self._device)
         rng = np.random.default_rng([self._seed, 1, step])
         places = np.flatnonzero(np.isin(rows, kept))
         pixels, truth = inputs(images, targets, places, len(rows), self._recipe, self._device, rng)
@@ -282,6 +282,14 @@ def _plan(examples: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
 def _step_seed(seed: int, progress: Progress) -> int:
     """The seed of dropout in the next step."""
     return int(np.random.SeedSequence([seed, progress.epoch, progress.step]).generate_state(1)[0])
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """torch.manual_seed of what is drawn in memory and on `device`; that itself tells all that there may be, and notes
+    who asks for it, which takes longer than to draw."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 def _share(count: int, here: Place) -> slice:

@@ -79,7 +79,8 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(rows, weight)
         weights = weight.flatten(1)
-        if len(rows) % 16 == 0 and len(rows) < len(weights):  # to turn the rows costs less
+        # Where fewer values lie in them, the rows and what comes of them are turned instead of the weights.
+        if len(rows) % 16 == 0 and len(rows) * sum(weights.shape) < weights.numel():
             return product(weights, rows, turned_b=True).t().contiguous()
         return product(rows, weights, turned_b=True)
 

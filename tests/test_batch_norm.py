@@ -87,3 +87,25 @@ def test_the_core_takes_what_it_is_for_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert len(calls) == before_it
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         batch_norm.relu6(torch.randn(1, 16, 1, 1), layer(16))
+
+
+def test_images_are_scaled_alike_by_the_core_and_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    compute = _core.normalise
+    monkeypatch.setattr(_core, "normalise", lambda *given: [asked.append(1), compute(*given)])
+    scale = torch.cat((torch.randn(2, 3), torch.zeros(1, 3), torch.ones(1, 3)))
+    images = torch.randn(2, 3, 4, 10).contiguous(memory_format=torch.channels_last)
+    for given, by_core in [
+        (images, True),
+        (images.contiguous(), False),
+        (images[:, :, :, :5].contiguous(memory_format=torch.channels_last), False),
+        (images[:0], False),
+        (images.double(), False),
+        (images.clone().requires_grad_(), False),
+    ]:
+        asked.clear()
+        found = batch_norm.scaled(given, scale.to(given.dtype))
+        assert len(asked) == by_core
+        expected = given.double() * scale[0].double().view(3, 1, 1) + scale[1].double().view(3, 1, 1)
+        torch.testing.assert_close(found.double(), expected)
+        assert found.stride() == given.stride()

@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: backward(gradient=outer[:5]), "that fits the values"),
         (lambda: backward(besides=rows[:5]), "that fits the values"),
         (lambda: backward(by_images=outer), "that fits the values"),
-        (lambda: backward(by_wide=narrow.copy()), "that fits the values"),
+        (lambda: backward(by_wide=narrow.copy()), "weights: not of the shape"),
         (lambda: backward(images=rows[:, :8].copy(), wide=few), "no multiple of 16"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -44,6 +44,17 @@ def test_tensors_may_begin_anywhere_and_have_sides_of_one() -> None:
     np.testing.assert_array_equal(out[0], VALUES[0])
 
 
+def test_places_have_any_sides_and_what_weights_take_too() -> None:
+    images, weight = torch.tensor(VALUES).view(1, 5, 2, 16), torch.randn(32, 16, 1, 1)
+    found = torch.empty(2, 16)
+    _core.moments(images, found, 1)
+    np.testing.assert_allclose(found[0], VALUES.reshape(10, 16).mean(0), rtol=1e-5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        out, moments = torch.empty(1, 1, 5, 2, 32), torch.empty(2, 32)
+        _core.expand(images, weight.to(memory_format=layout), out, moments, 1)
+        torch.testing.assert_close(out[0], images @ weight.flatten(1).T)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -51,7 +62,7 @@ def test_tensors_may_begin_anywhere_and_have_sides_of_one() -> None:
         torch.tensor(VALUES).bfloat16(),
         torch.tensor(VALUES).T,
         torch.tensor(VALUES)[:, ::2],
-        torch.tensor(VALUES)[None],
+        torch.tensor(VALUES)[(None,) * 4],  # of more sides than images have
         torch.tensor(VALUES).to("meta"),
         VALUES.astype(np.float64),
         VALUES[:, ::2],

@@ -66,8 +66,34 @@ def test_the_head_is_the_papers() -> None:
     network = AttributeNet(ModelConfig(PAPER37, image_size=(64, 64)))
     dense, relu, norm, dropout, last = network.head
     assert (dense.in_features, dense.out_features, last.in_features, last.out_features) == (1280, 1536, 1536, 37)
-    assert (type(relu), type(norm), type(dropout)) == (nn.ReLU, nn.BatchNorm1d, nn.Dropout)
+    assert (type(relu), type(norm)) == (nn.ReLU, nn.BatchNorm1d) and isinstance(dropout, nn.Dropout)
     assert dropout.p == 0.3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float, dtype: torch.dtype) -> None:
+    dropout = AttributeNet(replace(SMALL, dropout=share)).head[3]
+    rows = torch.full((200, 500), 2.0, dtype=dtype, requires_grad=True)
+    torch.manual_seed(0)
+    out = dropout(rows)
+    assert abs((out == 0).double().mean() - share) < 0.005
+    kept = out[out != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 2 / (1 - share) if share < 1 else 0))
+    out.sum().backward()
+    torch.testing.assert_close(rows.grad, out.detach() / 2)
+    assert torch.equal(dropout.eval()(rows), rows)
+
+
+def test_features_are_the_means_of_the_last_maps() -> None:
+    pool = AttributeNet(replace(SMALL, backbone="mobilenet_v2")).backbone[1]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = [torch.randn(3, 8, 5, 4).to(memory_format=layout).requires_grad_() for _ in range(2)]
+        given[1].data.copy_(given[0].data)
+        for by, images in zip((pool, nn.AdaptiveAvgPool2d(1)), given, strict=True):
+            by(images).backward(torch.arange(24.0).view(3, 8, 1, 1))
+        torch.testing.assert_close(pool(given[0]), nn.AdaptiveAvgPool2d(1)(given[1]))
+        torch.testing.assert_close(given[0].grad, given[1].grad)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     ("layer", "given"),
     [
-        (Dense(48, 80), torch.randn(64, 48)),  # fewer rows than outputs, and whole sixteens of them
+        (Dense(256, 512), torch.randn(16, 256)),  # whole sixteens of rows, in which less is turned than in the weights
+        (Dense(48, 80), torch.randn(64, 48)),
         (Dense(48, 80), torch.randn(37, 48)),
         (Dense(48, 16, bias=False), torch.randn(5, 48)),
         (Dense(16, 32), torch.randn(1, 16)),

@@ -20,49 +20,71 @@ namespace facetools {
 
 namespace {
 
-using Read2 = Tensor<const float, 2>;
-using Written2 = Tensor<float, 2>;
+// Places of channels, which are the last side, of as many sides as there are; or weights, of which the first side is
+// that of what they make.
+using Read = Tensor<const float>;
+using Written = Tensor<float>;
+using Table = Tensor<const float, 2>;
+
+template <class Array>
+std::size_t places_of(const Array& values) {
+  return values.last() == 0 ? 0 : values.size() / values.last();
+}
+
+// Of each thing that they make.
+template <class Array>
+std::size_t inputs_of(const Array& weights) {
+  return weights.shape(0) == 0 ? 0 : weights.size() / weights.shape(0);
+}
 
 // Values that count as sixteens of channels.
-Planes sixteens_of(const Read2& values) {
-  const std::size_t places = values.shape(0), channels = values.shape(1);
-  require(places >= 1 && channels >= 1, "values: there are none");
+Planes sixteens_of(const Read& values) {
+  const std::size_t places = places_of(values), channels = values.last();
+  require(places >= 1, "values: there are none");
   require(places % places_of_sixteens(channels) == 0, "values: their channels are no multiple of 16");
   return {values.data(), places, channels};
 }
 
 template <class Array>
 auto* rows_of(const Planes& planes, const Array& table, std::size_t rows) {
-  require(table.shape(0) == rows && table.shape(1) == planes.channels, "not of the shape that fits the values");
+  require(table.last() == planes.channels && table.size() == rows * planes.channels,
+          "not of the shape that fits the values");
   return table.data();
 }
 
-// Filters of 3 x 3 of so many channels, a row each.
+// Weights by which so many things are made of so many others.
 template <class Array>
-auto* filters_of(std::size_t channels, const Array& table) {
-  require(table.shape(0) == channels && table.shape(1) == 9, "filters: not nine values a channel");
-  return table.data();
+auto* weights_of(std::size_t made, std::size_t of, const Array& weights) {
+  require(weights.shape(0) == made && inputs_of(weights) == of, "weights: not of the shape that fits");
+  return weights.data();
+}
+
+// Filters of 3 x 3 of so many channels, nine values each.
+template <class Array>
+auto* filters_of(std::size_t channels, const Array& weights) {
+  require(weights.shape(0) == channels && inputs_of(weights) == 9, "filters: not nine values a channel");
+  return weights.data();
 }
 
 // weight, bias, mean and inverse deviation of each channel, a row each.
-Scale scale_of(const Planes& planes, const Read2& table) {
+Scale scale_of(const Planes& planes, const Read& table) {
   const float* const rows = rows_of(planes, table, 4);
   return {rows, rows + planes.channels, rows + 2 * planes.channels, rows + 3 * planes.channels};
 }
 
 // The gradients by the weight and by the bias, a row each.
-ScaleGradients scale_gradients_of(const Planes& channels, const Written2& table) {
+ScaleGradients scale_gradients_of(const Planes& channels, const Written& table) {
   float* const by_weight = rows_of(channels, table, 2);
   return {by_weight, by_weight + channels.channels};
 }
 
 // Means and variances, a row each.
-Moments moments_in(const Planes& channels, const Written2& table) {
+Moments moments_in(const Planes& channels, const Written& table) {
   float* const means = rows_of(channels, table, 2);
   return {means, means + channels.channels};
 }
 
-void moments_of(const Read2& values, const Written2& out, int threads) {
+void moments_of(const Read& values, const Written& out, int threads) {
   const Planes planes = sixteens_of(values);
   const Moments to = moments_in(planes, out);
   Progress silent(nullptr);
@@ -70,9 +92,9 @@ void moments_of(const Read2& values, const Written2& out, int threads) {
   moments(planes, to, threads, silent);
 }
 
-void take_moments_of(const Written2& moments, std::size_t places, const Tensor<const float, 1>& weight,
+void take_moments_of(const Written& moments, std::size_t places, const Tensor<const float, 1>& weight,
                      const Tensor<const float, 1>& bias, const Tensor<float, 1>& mean, const Tensor<float, 1>& variance,
-                     const Tensor<std::int64_t, 0>& batches, float epsilon, float momentum, const Written2& scale) {
+                     const Tensor<std::int64_t, 0>& batches, float epsilon, float momentum, const Written& scale) {
   const std::size_t channels = weight.shape(0);
   const Planes planes{nullptr, places, channels};
   require(places >= 2, "places: fewer than two");
@@ -83,8 +105,8 @@ void take_moments_of(const Written2& moments, std::size_t places, const Tensor<c
   ++*batches.data();
 }
 
-void normalise_rows(const Read2& values, const Read2& scale, float low, float high, const std::optional<Read2>& added,
-                    const Written2& out, int threads) {
+void normalise_rows(const Read& values, const Read& scale, float low, float high, const std::optional<Read>& added,
+                    const Written& out, int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
   by.bounds = {low, high};
@@ -95,8 +117,8 @@ void normalise_rows(const Read2& values, const Read2& scale, float low, float hi
   normalise(planes, by, more, to, threads, silent);
 }
 
-void normalise_rows_backward(const Read2& values, const Read2& scale, float low, float high, const Read2& gradient,
-                             const Written2& by_value, const Written2& by_scale, int threads) {
+void normalise_rows_backward(const Read& values, const Read& scale, float low, float high, const Read& gradient,
+                             const Written& by_value, const Written& by_scale, int threads) {
   const Planes planes = sixteens_of(values);
   Scale by = scale_of(planes, scale);
   by.bounds = {low, high};
@@ -122,10 +144,9 @@ MapShape shape_of(const Tensor<const float, 4>& values, std::size_t channels, st
 }
 
 // The values of an array (count, height, width, channels).
-template <class T>
-T* of_shape(const Tensor<T, 4>& array, const MapShape& maps, std::size_t height, std::size_t width) {
-  require(array.shape(0) == maps.count && array.shape(1) == height && array.shape(2) == width &&
-              array.shape(3) == maps.channels,
+template <class Array>
+auto* of_shape(const Array& array, const MapShape& maps, std::size_t height, std::size_t width) {
+  require(array.last() == maps.channels && places_of(array) == maps.count * height * width,
           "not of the shape that fits the maps");
   return array.data();
 }
@@ -153,14 +174,14 @@ T* filtered_of(const Tensor<T, 5>& array, const Grouped& maps) {
 }
 
 // Images (places, inputs) whose maps come by weights (channels, inputs).
-Factor images_of(const Read2& images, const Read2& weights, const Grouped& maps) {
-  const std::size_t inputs = images.shape(1);
-  require(inputs >= 1 && images.shape(0) == maps.all.places(), "images: not as many places as maps");
-  require(weights.shape(0) == maps.all.channels && weights.shape(1) == inputs, "weights: not of the shape that fits");
-  return {images.data(), images.shape(0), inputs, inputs, 1};
+Factor images_of(const Read& images, const Read& weights, const Grouped& maps) {
+  const std::size_t inputs = images.last(), places = places_of(images);
+  require(inputs >= 1 && places == maps.all.places(), "images: not as many places as maps");
+  weights_of(maps.all.channels, inputs, weights);
+  return {images.data(), places, inputs, inputs, 1};
 }
 
-void expand_images(const Read2& images, const Read2& weights, const Tensor<float, 5>& out, const Written2& moments,
+void expand_images(const Read& images, const Read& weights, const Tensor<float, 5>& out, const Written& moments,
                    int threads) {
   const Grouped maps = grouped_of(out, 1);
   const Factor from = images_of(images, weights, maps);
@@ -170,8 +191,8 @@ void expand_images(const Read2& images, const Read2& weights, const Tensor<float
   expand(from, weights.data(), maps, out.data(), of_out, threads, silent);
 }
 
-void depthwise_maps(const Tensor<const float, 5>& values, const Read2& scale, const Read2& filters, std::size_t stride,
-                    const Tensor<float, 5>& out, const Written2& moments, int threads) {
+void depthwise_maps(const Tensor<const float, 5>& values, const Read& scale, const Read& filters, std::size_t stride,
+                    const Tensor<float, 5>& out, const Written& moments, int threads) {
   const Grouped maps = grouped_of(values, stride);
   const Scale by = scale_of(channels_of(maps.all), scale);
   const float* const nine = filters_of(maps.all.channels, filters);
@@ -183,7 +204,7 @@ void depthwise_maps(const Tensor<const float, 5>& values, const Read2& scale, co
 }
 
 // Images whose maps come by weights (inputs, channels), of a kernel of 1 or 3, at every `stride`-th place.
-Expansion expansion_of(const Tensor<const float, 4>& images, const Read2& weights, std::size_t stride) {
+Expansion expansion_of(const Tensor<const float, 4>& images, const Table& weights, std::size_t stride) {
   const std::size_t inputs = weights.shape(0), channels = images.shape(3);
   require(inputs >= 1 && (inputs == channels || inputs == 9 * channels), "weights: not a row an input");
   const std::size_t kernel = inputs == channels ? 1 : 3;
@@ -192,7 +213,7 @@ Expansion expansion_of(const Tensor<const float, 4>& images, const Read2& weight
 }
 
 // The maps that come of them, as large as the kernel sees places, which filters see at every `stride`-th place.
-MapShape expanded_shape(const Tensor<const float, 4>& images, const Expansion& expansion, const Read2& weights,
+MapShape expanded_shape(const Tensor<const float, 4>& images, const Expansion& expansion, const Table& weights,
                         std::size_t stride) {
   require(weights.shape(1) % channels_in == 0, "weights: their channels are no multiple of 16");
   const MapShape seen = shape_of(images, weights.shape(1), expansion.stride);
@@ -200,14 +221,14 @@ MapShape expanded_shape(const Tensor<const float, 4>& images, const Expansion& e
 }
 
 template <class T>
-InputMoments<T> input_moments_of(const Tensor<T, 2>& table, const Read2& weights) {
+InputMoments<T> input_moments_of(const Tensor<T, 2>& table, const Table& weights) {
   require(table.shape(0) == weights.shape(0) && table.shape(1) == weights.shape(1) + 1,
           "moments: not of the shape that fits the weights");
   return {table.data(), weights.shape(1)};
 }
 
-void expanded_moments_of(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
-                         const Tensor<double, 2>& inputs, const Written2& out, int threads) {
+void expanded_moments_of(const Tensor<const float, 4>& images, const Table& weights, std::size_t expand_stride,
+                         const Tensor<double, 2>& inputs, const Written& out, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, 1);
   const InputMoments<double> moments = input_moments_of(inputs, weights);
@@ -217,9 +238,9 @@ void expanded_moments_of(const Tensor<const float, 4>& images, const Read2& weig
   expanded_moments(expansion, maps, moments, to, threads, silent);
 }
 
-void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
-                             const Read2& scale, const Read2& filters, std::size_t stride, const Tensor<float, 4>& out,
-                             const Written2& moments, int threads) {
+void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Table& weights, std::size_t expand_stride,
+                             const Read& scale, const Read& filters, std::size_t stride, const Written& out,
+                             const Written& moments, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Scale by = scale_of(channels_of(maps), scale);
@@ -232,47 +253,47 @@ void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Read2& 
 }
 
 // What projects maps of so many channels (outputs, channels).
-Projection projection_of(const Planes& channels, const Read2& weights) {
+Projection projection_of(const Planes& channels, const Read& weights) {
   require(weights.shape(0) >= 1, "projection: without outputs");
-  return {weights.shape(0), rows_of(channels, weights, weights.shape(0))};
+  return {weights.shape(0), weights_of(weights.shape(0), channels.channels, weights)};
 }
 
-// Values (groups, places, channels of a group).
-void normalise_project_rows(const Tensor<const float, 3>& values, const Read2& scale, const Read2& projection,
-                            const Written2& out, int threads) {
-  const std::size_t places = values.shape(1), group = values.shape(2);
-  const Planes planes{values.data(), places, values.shape(0) * group};
-  require(places >= 1 && planes.channels >= 1, "values: there are none");
+// Values (groups, places, channels of a group), of any number of sides of places.
+void normalise_project_rows(const Read& values, const Read& scale, const Read& projection, const Written& out,
+                            int threads) {
+  const std::size_t group = values.last(), channels = values.shape(0) * group;
+  const std::size_t places = channels == 0 ? 0 : values.size() / channels;
+  const Planes planes{values.data(), places, channels};
+  require(places >= 1, "values: there are none");
   require(group % channels_in == 0, "values: their channels are no multiple of 16");
   const Scale by = scale_of(planes, scale);
   const Projection to = projection_of(planes, projection);
-  require(out.shape(0) == places && out.shape(1) == to.outputs, "out: not of the shape that fits the values");
-  float* const rows = out.data();
+  float* const rows = rows_of({nullptr, places, to.outputs}, out, places);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
   normalise_project(planes, group, by, to, rows, threads, silent);
 }
 
 // But those by the images and by what expands them.
-BottleneckGradients gradients_of(const Planes& channels, const Projection& projection, const Written2& by_filters,
-                                 const Written2& by_projection, const Written2& by_scale,
-                                 const Written2& by_filtered_scale) {
+BottleneckGradients gradients_of(const Planes& channels, const Projection& projection, const Written& by_filters,
+                                 const Written& by_projection, const Written& by_scale,
+                                 const Written& by_filtered_scale) {
   return {nullptr,
           nullptr,
           nullptr,
           filters_of(channels.channels, by_filters),
-          rows_of(channels, by_projection, projection.outputs),
+          weights_of(projection.outputs, channels.channels, by_projection),
           scale_gradients_of(channels, by_scale),
           scale_gradients_of(channels, by_filtered_scale)};
 }
 
-void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<const float, 5>& values,
-                        const Read2& scale, const Read2& filters, std::size_t stride,
-                        const Tensor<const float, 5>& filtered, const Read2& filtered_scale, const Read2& projection,
-                        const Read2& gradient, const std::optional<Read2>& besides,
-                        const std::optional<Written2>& by_images, const Written2& by_weights,
-                        const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
-                        const Written2& by_filtered_scale, int threads) {
+void kept_maps_backward(const Read& images, const Read& weights, const Tensor<const float, 5>& values,
+                        const Read& scale, const Read& filters, std::size_t stride,
+                        const Tensor<const float, 5>& filtered, const Read& filtered_scale, const Read& projection,
+                        const Read& gradient, const std::optional<Read>& besides,
+                        const std::optional<Written>& by_images, const Written& by_weights,
+                        const Written& by_filters, const Written& by_projection, const Written& by_scale,
+                        const Written& by_filtered_scale, int threads) {
   const Grouped maps = grouped_of(values, stride);
   const Planes channels = channels_of(maps.all);
   const Factor from = images_of(images, weights, maps);
@@ -286,20 +307,19 @@ void kept_maps_backward(const Read2& images, const Read2& weights, const Tensor<
   BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
   out.by_images = by_images ? rows_of(inputs, *by_images, from.rows) : nullptr;
   out.besides = besides ? rows_of(inputs, *besides, from.rows) : nullptr;
-  out.by_weights = rows_of(inputs, by_weights, maps.all.channels);
+  out.by_weights = weights_of(maps.all.channels, from.inner, by_weights);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
   kept_backward(from, weights.data(), maps, values.data(), by, nine, after, to, outer, out, threads, silent);
 }
 
-void anew_maps_backward(const Tensor<const float, 4>& images, const Read2& weights, std::size_t expand_stride,
-                        const Tensor<const double, 2>& inputs, const Read2& scale, const Read2& filters,
-                        std::size_t stride, const Tensor<const float, 4>& filtered, const Read2& filtered_scale,
-                        const Read2& projection, const Tensor<const float, 4>& gradient,
-                        const std::optional<Tensor<const float, 4>>& besides,
-                        const std::optional<Tensor<float, 4>>& by_images, const Written2& by_weights,
-                        const Written2& by_filters, const Written2& by_projection, const Written2& by_scale,
-                        const Written2& by_filtered_scale, int threads) {
+void anew_maps_backward(const Tensor<const float, 4>& images, const Table& weights, std::size_t expand_stride,
+                        const Tensor<const double, 2>& inputs, const Read& scale, const Read& filters,
+                        std::size_t stride, const Read& filtered, const Read& filtered_scale, const Read& projection,
+                        const Read& gradient, const std::optional<Read>& besides,
+                        const std::optional<Written>& by_images, const Written& by_weights, const Written& by_filters,
+                        const Written& by_projection, const Written& by_scale, const Written& by_filtered_scale,
+                        int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
   const MapShape maps = expanded_shape(images, expansion, weights, stride);
   const Planes channels = channels_of(maps);
@@ -324,13 +344,14 @@ void anew_maps_backward(const Tensor<const float, 4>& images, const Read2& weigh
 }
 
 // A matrix as it lies, or turned.
-Factor factor_of(const Read2& values, bool turned) {
+Factor factor_of(const Table& values, bool turned) {
   const std::size_t rows = values.shape(0), columns = values.shape(1);
   if (turned) return {values.data(), columns, rows, 1, columns};
   return {values.data(), rows, columns, columns, 1};
 }
 
-void product_of(const Read2& a, const Read2& b, bool turned_a, bool turned_b, const Written2& out, int threads) {
+void product_of(const Table& a, const Table& b, bool turned_a, bool turned_b, const Tensor<float, 2>& out,
+                int threads) {
   const Factor left = factor_of(a, turned_a), right = factor_of(b, turned_b);
   const std::size_t columns = right.inner;
   require(left.inner == right.rows && left.inner >= 1, "a, b: not of shapes that fit");

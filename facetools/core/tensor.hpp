@@ -21,6 +21,7 @@ class Tensor {
  public:
   T* data() const { return data_; }
   std::size_t shape(std::size_t side) const { return shape_[side]; }
+  std::size_t last() const { return shape_[last_]; }
   std::size_t size() const {
     return std::accumulate(shape_.begin(), shape_.end(), std::size_t{1}, std::multiplies<>());
   }
@@ -29,6 +30,7 @@ class Tensor {
   bool take(T* data, std::size_t count, const std::int64_t* shape, const std::int64_t* strides) {
     if (count > shape_.size() || (sides >= 0 && count != static_cast<std::size_t>(sides))) return false;
     data_ = data;
+    last_ = count == 0 ? 0 : count - 1;
     shape_.fill(1);
     bool in_order = true;
     std::int64_t step = 1;
@@ -42,6 +44,7 @@ class Tensor {
 
  private:
   T* data_ = nullptr;
+  std::size_t last_ = 0;
   std::array<std::size_t, 5> shape_{};
 };
 
