@@ -32,8 +32,8 @@ from facetools.batch_norm import (
 #: are expanded to is smaller.
 FEW = 32
 
-#: Channels at most that one thread takes of those that are kept.
-GROUP = 96
+#: Channels at most that lie together: of those that are kept, and of those that are made anew.
+KEPT, ANEW = 96, 48
 
 
 class Layers(NamedTuple):
@@ -148,7 +148,8 @@ class _Kept:
         self._maps, self._expand = maps, expand
         self.size = maps.shape[1:3]
         channels, threads = len(expand), torch.get_num_threads()
-        group = _group(channels, threads)
+        # Of which each thread takes some.
+        group = _group(channels, min(KEPT, channels // (2 * threads)))
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
         _core.expand(maps, expand, self._expanded, self._moments, threads)
 
@@ -202,7 +203,8 @@ class _Anew:
         return moments
 
     def filtered(self, scale: Tensor, filters: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        out, moments = _room((1, len(self._maps), *self.size, len(filters)), stride)
+        group = _group(len(filters), ANEW)
+        out, moments = _room((len(filters) // group, len(self._maps), *self.size, group), stride)
         given = (self._maps, self._wide, self._stride, scale, filters, stride)
         _core.expanded_depthwise(*given, out, moments, torch.get_num_threads())
         return out, moments
@@ -246,11 +248,9 @@ def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:
     return out, torch.empty(2, groups * group)
 
 
-def _group(channels: int, threads: int) -> int:
-    """How many channels lie together: as many as the caches hold of small maps, and fewer for many threads. No sum
-    depends on it."""
-    most = max(16, min(GROUP, channels // (2 * threads)))
-    return max(some for some in range(16, most + 1, 16) if channels % some == 0)
+def _group(channels: int, most: int) -> int:
+    """How many channels lie together: as many as caches hold of maps. No sum depends on it."""
+    return max(some for some in range(16, max(16, most) + 1, 16) if channels % some == 0)
 
 
 def _filtered(side: int, stride: int) -> int:

@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_core_refuses_what_does_not_fit() -> None:
     images, weights, inputs = np.zeros((2, 4, 5, 6), np.float32), np.zeros((6, 16), np.float32), np.zeros((6, 17))
     scale, projection, filters = *(np.zeros((rows, 16), np.float32) for rows in (4, 7)), np.zeros((16, 9), np.float32)
-    filtered, out = np.zeros((2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
+    filtered, out = np.zeros((1, 2, 2, 3, 16), np.float32), np.zeros((2, 2, 3, 7), np.float32)
     moments, patches = scale[:2].copy(), np.zeros((54, 16), np.float32)
 
     def backward(**other: Any) -> None:
@@ -211,8 +211,8 @@ def test_the_core_refuses_what_does_not_fit() -> None:
     def moments_by(given: np.ndarray, by: np.ndarray, stride: int = 1, of_inputs: np.ndarray = inputs) -> None:
         _core.expanded_moments(given, by, stride, of_inputs, moments, 1)
 
-    def filtered_by(given: np.ndarray, stride: int, to: np.ndarray = moments) -> None:
-        _core.expanded_depthwise(given, weights, 1, scale, filters, stride, filtered, to, 1)
+    def filtered_by(given: np.ndarray, stride: int, to: np.ndarray = moments, out: np.ndarray = filtered) -> None:
+        _core.expanded_depthwise(given, weights, 1, scale, filters, stride, out, to, 1)
 
     moments_by(images, weights)
     filtered_by(images, 2)
@@ -228,13 +228,14 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         (lambda: moments_by(images, weights, of_inputs=inputs[:, 1:].copy()), "that fits the weights"),
         (lambda: filtered_by(images, 1), "that fits the maps"),
         (lambda: filtered_by(images[:0], 2), "there are none"),
+        (lambda: filtered_by(images, 2, out=filtered.reshape(2, 2, 2, 3, 8)), "not of whole groups"),
         (lambda: filtered_by(images, 2, scale), "that fits the values"),
         (lambda: backward(**of_patches), "no gradient comes to them"),
         (lambda: backward(projection=projection[:0]), "without outputs"),
-        (lambda: backward(projection=projection[:6]), "that fits the maps"),
-        (lambda: backward(gradient=filtered), "that fits the maps"),
-        (lambda: backward(besides=filtered), "that fits the maps"),
-        (lambda: backward(by_images=filtered.copy()), "that fits the maps"),
+        (lambda: backward(projection=projection[:6]), "that fits the values"),
+        (lambda: backward(gradient=filtered), "that fits the values"),
+        (lambda: backward(besides=filtered), "that fits the values"),
+        (lambda: backward(by_images=filtered.copy()), "that fits the values"),
         (lambda: backward(inputs=inputs[:5]), "that fits the weights"),
     ]:
         with pytest.raises(ValueError, match=message):

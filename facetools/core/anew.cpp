@@ -49,29 +49,31 @@ class Lines {
   Aligned<float> line_;
 };
 
-// What rows of maps are made by, and what leads their gradients back.
+// What rows of a group of channels, from the first of them on, are made by, and what leads their gradients back.
 class Making {
  public:
-  Making(const Expansion& of, const MapShape& all, const Scale& scale)
-      : expansion(of),
-        maps(all),
-        by(scale, all.channels),
+  Making(const Expansion& of, const Grouped& all, std::size_t first, const Scale& scale)
+      : maps(all.one()),
+        by(scale.from(first), all.group),
         columns(padded(of.inputs())),
-        back(aligned<float>(all.channels * columns)),
-        zeros_(aligned<float>(all.channels)),
-        ones_(aligned<float>(all.channels)) {
+        weights(columns_of(of.weights, of.inputs(), all.all.channels, first, all.group)),
+        expansion{of.images, of.height, of.width, of.channels, of.kernel, of.stride, weights.get()},
+        back(aligned<float>(all.group * columns)),
+        zeros_(aligned<float>(all.group)),
+        ones_(aligned<float>(all.group)) {
     std::fill_n(ones_.get(), maps.channels, 1.0F);
     for (std::size_t c = 0; c < maps.channels; ++c)
-      for (std::size_t i = 0; i < expansion.inputs(); ++i)
-        back[c * columns + i] = by.affine().factor[c] * expansion.weights[i * maps.channels + c];
+      for (std::size_t i = 0; i < of.inputs(); ++i)
+        back[c * columns + i] = by.affine().factor[c] * weights[i * maps.channels + c];
   }
 
   Affine unchanged() const { return {zeros_.get(), ones_.get(), zeros_.get()}; }
 
-  const Expansion expansion;
   const MapShape maps;
   const Normalisation by;
   const std::size_t columns;  // the inputs, padded
+  const Aligned<float> weights;
+  const Expansion expansion;
   const Aligned<float> back;  // the weights times the factors of the channels (channels, columns)
 
  private:
@@ -96,13 +98,14 @@ class Expanded {
   Lines lines_;
 };
 
-// The same on the way back, where what passes of the gradients by them, with nothing lost yet, is brought to the images,
-// if they want it, and summed up with the images (inputs, channels) and by channel.
+// The same on the way back, where what passes of the gradients by them, with nothing lost yet, is brought or, with `add`,
+// added to the images, if they want it, and summed up with the images (inputs, channels) and by channel.
 class ExpandedBack : public Expanded {
  public:
-  ExpandedBack(const Making& making, float* by_image)
+  ExpandedBack(const Making& making, float* by_image, bool add)
       : Expanded(making),
         by_image_(by_image),
+        add_(add),
         passing_(aligned<float>(making.maps.width * making.maps.channels)),
         by_row_(making.maps.width, making.expansion.inputs()),
         passed_(2 * making.maps.channels, short_sum),
@@ -129,11 +132,13 @@ class ExpandedBack : public Expanded {
   // What passes, to the images from a place on.
   void bring_back(std::size_t place) {
     const std::size_t channels = making_.maps.channels;
-    by_row_.multiply({passing_.get(), making_.maps.width, channels, channels, 1}, making_.back.get(), false,
-                     by_image_ + place * lines_.inputs());
+    const Factor passing{passing_.get(), making_.maps.width, channels, channels, 1};
+    float* const to = by_image_ + place * lines_.inputs();
+    add_ ? by_row_.add(passing, making_.back.get(), to) : by_row_.multiply(passing, making_.back.get(), false, to);
   }
 
   float* by_image_;
+  bool add_;
   Aligned<float> passing_;
   Unpadded by_row_;
   Sums passed_, by_weight_;
@@ -157,33 +162,57 @@ std::vector<double> sums_of(const Projected& projected, const Planes& planes, st
   return added_up(of_ranges);
 }
 
-// Takes from the gradient by the images what the gradients by the maps lose, linear in the images as the maps are, and
-// adds what else comes to the images.
-void take_drag(const Making& making, const Scale& scale, const Drag& drag, float* by_image, const float* besides,
-               int threads, Progress& progress) {
-  const float* const images = making.expansion.images;
-  const std::size_t inputs = making.expansion.channels, columns = making.columns, channels = making.maps.channels;
-  const std::size_t places = making.maps.count * making.maps.height * making.maps.width;
-  // By channel, of each input and at 0; and then the same by input.
-  const Aligned<float> lost = aligned<float>((inputs + 1) * channels);
-  const Aligned<float> by_input = aligned<float>((inputs + 1) * columns);
+// Of a group of channels, the gradients by the weights and by the normalisation of the maps, from the sums of what
+// passes, times the inputs (inputs, channels) and alone; and what the latter lose.
+Drag drag_of(const Making& making, const InputMoments<const double>& moments, std::size_t first, const Scale& scale,
+             std::vector<double> with_inputs, const double* passed, const BottleneckGradients& out) {
+  const std::size_t inputs = making.expansion.inputs(), channels = making.maps.channels, places = making.maps.places();
+  std::vector<double> with_values(channels);  // what passes times the centred values
+  for (std::size_t i = 0; i < inputs; ++i)
+    for (std::size_t c = 0; c < channels; ++c) {
+      double& centred = with_inputs[i * channels + c];
+      centred -= moments.mean(i) * passed[c];
+      with_values[c] += centred * static_cast<double>(making.weights[i * channels + c]);
+    }
+  Drag drag(scale, places, passed, with_values.data(), channels, out.by_scale.from(first));
+  for (std::size_t i = 0; i < inputs; ++i)
+    for (std::size_t c = 0; c < channels; ++c) {
+      const auto slope = static_cast<double>(drag.slope()[c]) * static_cast<double>(places);
+      with_inputs[i * channels + c] = static_cast<double>(making.by.affine().factor[c]) *
+                                      (with_inputs[i * channels + c] - slope * moments.covariances(i)[first + c]);
+    }
+  put_columns(with_inputs.data(), inputs, moments.channels, first, channels, out.by_weights);
+  return drag;
+}
+
+// What the gradients by the maps of a group lose, linear in the images as the maps are: by input, of each input and at
+// 0, (inputs + 1, padded inputs). With `add` it is added to what other groups lose.
+void lose(const Making& making, const Scale& scale, const Drag& drag, bool add, float* lost) {
+  const std::size_t inputs = making.expansion.inputs(), channels = making.maps.channels;
+  const Aligned<float> by_channel = room<float>((inputs + 1) * channels);
   for (std::size_t c = 0; c < channels; ++c) {
     for (std::size_t i = 0; i < inputs; ++i)
-      lost[i * channels + c] = drag.slope()[c] * making.expansion.weights[i * channels + c];
-    lost[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
+      by_channel[i * channels + c] = drag.slope()[c] * making.weights[i * channels + c];
+    by_channel[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
-  layers().multiply({lost.get(), inputs + 1, channels, channels, 1}, making.back.get(), columns, columns, false,
-                    by_input.get());
+  layers().multiply({by_channel.get(), inputs + 1, channels, channels, 1}, making.back.get(), making.columns,
+                    making.columns, add, lost);
+}
+
+// Takes what is lost from the gradient by the images, and adds what else comes to them.
+void take_lost(const float* images, std::size_t places, std::size_t inputs, const float* lost, float* by_image,
+               const float* besides, int threads, Progress& progress) {
+  const std::size_t columns = padded(inputs);
   parallel_ranges(threads, places, places_of_task(places), progress, [&](std::size_t begin, std::size_t end) {
-    const Aligned<float> drags = aligned<float>(at_a_time * columns);
+    const Aligned<float> of_images = room<float>(at_a_time * columns);
     for (std::size_t from = begin; from < end; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, end - from);
-      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, by_input.get(), columns, columns, false,
-                        drags.get());
-      const float* const at_zero = by_input.get() + inputs * columns;
+      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, lost, columns, columns, false,
+                        of_images.get());
+      const float* const at_zero = lost + inputs * columns;
       for (std::size_t place = 0; place < count; ++place)
         for (std::size_t i = 0; i < inputs; ++i)
-          by_image[(from + place) * inputs + i] -= drags[place * columns + i] + at_zero[i];
+          by_image[(from + place) * inputs + i] -= of_images[place * columns + i] + at_zero[i];
       if (besides != nullptr)
         for (std::size_t i = from * inputs; i < (from + count) * inputs; ++i) by_image[i] += besides[i];
     }
@@ -265,54 +294,50 @@ void expanded_moments(const Expansion& expansion, const MapShape& maps, const In
   }
 }
 
-void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
+void expanded_depthwise(const Expansion& expansion, const Grouped& maps, const Scale& scale, const float* filters,
                         float* out, const Moments& moments, int threads, Progress& progress) {
-  const Making making(expansion, maps, scale);
-  const Aligned<float> taps = taps_of(filters, maps.channels);
-  filter_maps({maps, taps.get()}, [&] { return Expanded(making); }, out, moments, threads, progress);
+  const MapShape one = maps.one();
+  for (std::size_t first = 0; first < maps.all.channels; first += maps.group) {
+    const Making making(expansion, maps, first, scale);
+    const Aligned<float> taps = taps_of(filters + 9 * first, maps.group);
+    filter_maps({one, taps.get()}, [&] { return Expanded(making); }, out + first * one.filtered_places(),
+                moments.from(first), threads, progress);
+  }
 }
 
-void anew_backward(const Expansion& expansion, const InputMoments<const double>& moments, const MapShape& maps,
+void anew_backward(const Expansion& expansion, const InputMoments<const double>& moments, const Grouped& maps,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
                    const float* outer, const BottleneckGradients& out, int threads, Progress& progress) {
-  const std::size_t inputs = expansion.inputs(), channels = maps.channels;
-  const Planes planes{filtered.values, maps.filtered_places(), channels};
-  const Projected projected(planes, filtered.scale, projection);
-  const std::vector<double> after = sums_of(projected, planes, projection.outputs, outer, threads, progress);
-  for (std::size_t i = 0; i < projection.outputs * channels; ++i)
-    out.by_projection[i] = static_cast<float>(after[2 * channels + i]);
-  const Drag filtered_drag(filtered.scale, planes.places, after.data(), after.data() + channels, channels,
-                           out.by_filtered_scale);
+  const MapShape one = maps.one();
+  const std::size_t channels = maps.all.channels, group = maps.group, outputs = projection.outputs;
+  const std::size_t inputs = expansion.inputs(), places = one.filtered_places(), width = one.filtered_width();
+  const Aligned<float> lost = room<float>((inputs + 1) * padded(inputs));
+  for (std::size_t first = 0; first < channels; first += group) {
+    const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
+    const Planes planes{filtered.values + first * places, places, group};
+    const Scale after = filtered.scale.from(first);
+    const Projected projected(planes, after, {outputs, weights_of.get()});
+    const std::vector<double> sums = sums_of(projected, planes, outputs, outer, threads, progress);
+    put_columns(sums.data() + 2 * group, outputs, channels, first, group, out.by_projection);
+    const Drag after_drag(after, places, sums.data(), sums.data() + group, group, out.by_filtered_scale.from(first));
 
-  const Making making(expansion, maps, scale);
-  const Aligned<float> taps = taps_of(filters, channels);
-  const auto gradient = [&](std::size_t row, float* to) {
-    const std::size_t width = maps.filtered_width();
-    projected.spread(outer, row * width, width, to);
-    projected.descend(filtered_drag, row * width, width, to, to);
-  };
-  const auto rows = [&] { return ExpandedBack(making, out.by_images); };
-  std::vector<double> sums = descend_maps({maps, taps.get()}, rows, gradient, threads, progress);
-  put_taps(sums.data(), channels, out.by_filters);
-
-  double *const with_inputs = sums.data() + 9 * channels, *const passed = with_inputs + inputs * channels;
-  std::vector<double> with_values(channels);  // what passes times the centred values
-  for (std::size_t i = 0; i < inputs; ++i)
-    for (std::size_t c = 0; c < channels; ++c) {
-      double& centred = with_inputs[i * channels + c];
-      centred -= moments.mean(i) * passed[c];
-      with_values[c] += centred * static_cast<double>(expansion.weights[i * channels + c]);
-    }
-  const std::size_t places = maps.places();
-  const Drag drag(scale, places, passed, with_values.data(), channels, out.by_scale);
-  for (std::size_t i = 0; i < inputs; ++i)
-    for (std::size_t c = 0; c < channels; ++c) {
-      const auto factor = static_cast<double>(making.by.affine().factor[c]);
-      const auto slope = static_cast<double>(drag.slope()[c]) * static_cast<double>(places);
-      out.by_weights[i * channels + c] =
-          static_cast<float>(factor * (with_inputs[i * channels + c] - slope * moments.covariances(i)[c]));
-    }
-  if (out.by_images != nullptr) take_drag(making, scale, drag, out.by_images, out.besides, threads, progress);
+    const Making making(expansion, maps, first, scale);
+    const Aligned<float> taps = taps_of(filters + 9 * first, group);
+    const std::vector<double> back = descend_maps(
+        {one, taps.get()}, [&] { return ExpandedBack(making, out.by_images, first > 0); },
+        [&](std::size_t row, float* to) {
+          projected.spread(outer, row * width, width, to);
+          projected.descend(after_drag, row * width, width, to, to);
+        },
+        threads, progress);
+    put_taps(back.data(), group, out.by_filters + 9 * first);
+    const double *const with_inputs = back.data() + 9 * group, *const passed = with_inputs + inputs * group;
+    const Scale before = scale.from(first);
+    const Drag drag = drag_of(making, moments, first, before, {with_inputs, passed}, passed, out);
+    lose(making, before, drag, first > 0, lost.get());
+  }
+  if (out.by_images != nullptr)
+    take_lost(expansion.images, maps.all.places(), inputs, lost.get(), out.by_images, out.besides, threads, progress);
 }
 
 }  // namespace facetools

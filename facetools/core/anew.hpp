@@ -1,7 +1,8 @@
 // Between two linear bottlenecks where images have few channels. The expanded maps and what comes of the filtered ones
 // never lie in memory: row by row they are made where they are needed, and once more on the way back, which costs less
-// than to write and to read them where they are large. Moments of the expanded maps, and what gradients lose as those
-// move, follow from the covariance of what they are made of.
+// than to write and to read them where they are large. Some of their channels, a group, are gone through at a time, so
+// that such rows fit the first caches. Moments of the expanded maps, and what gradients lose as those move, follow from
+// the covariance of what they are made of.
 #pragma once
 
 #include <cstddef>
@@ -36,12 +37,13 @@ struct InputMoments {
 void expanded_moments(const Expansion& expansion, const MapShape& maps, const InputMoments<double>& inputs,
                       const Moments& out, int threads, Progress& progress);
 
-// out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (channels, 9), and the moments of that.
-void expanded_depthwise(const Expansion& expansion, const MapShape& maps, const Scale& scale, const float* filters,
+// out (groups, count, height, width, channels of a group) = the maps, normalised by `scale` and kept from 0 to 6, under
+// the filters (channels, 9), and the moments of that.
+void expanded_depthwise(const Expansion& expansion, const Grouped& maps, const Scale& scale, const float* filters,
                         float* out, const Moments& moments, int threads, Progress& progress);
 
 // From the gradient by the projected maps (places, outputs) all others, but by images through a kernel of 3.
-void anew_backward(const Expansion& expansion, const InputMoments<const double>& inputs, const MapShape& maps,
+void anew_backward(const Expansion& expansion, const InputMoments<const double>& inputs, const Grouped& maps,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
                    const float* gradient, const BottleneckGradients& out, int threads, Progress& progress);
 

@@ -168,7 +168,7 @@ Drag drag_of(const Planes& planes, const Scale& scale, const float* gradient, co
   const ScaleOfSixteens by(all, scale);
   const std::vector<double> found = sums_of(wide, threads, progress, [&](auto place, auto count, float* partial) {
     kernels().layers.add_passed(by.affine(), wide.at(place), gradient + place * wide.channels, count, wide.channels,
-                                partial, partial + wide.channels);
+                                nullptr, partial, partial + wide.channels);
   });
   const std::vector<double> sums = all.folded(found);
   return {scale, planes.places, sums.data(), sums.data() + planes.channels, planes.channels, out};

@@ -143,14 +143,6 @@ MapShape shape_of(const Tensor<const float, 4>& values, std::size_t channels, st
   return checked({values.shape(0), values.shape(1), values.shape(2), channels, stride});
 }
 
-// The values of an array (count, height, width, channels).
-template <class Array>
-auto* of_shape(const Array& array, const MapShape& maps, std::size_t height, std::size_t width) {
-  require(array.last() == maps.channels && places_of(array) == maps.count * height * width,
-          "not of the shape that fits the maps");
-  return array.data();
-}
-
 // What tables by channel are held against.
 Planes channels_of(const MapShape& maps) { return {nullptr, 1, maps.channels}; }
 
@@ -161,6 +153,14 @@ Grouped grouped_of(const Tensor<T, 5>& maps, std::size_t stride) {
   const MapShape all = checked({maps.shape(1), maps.shape(2), maps.shape(3), groups * group, stride});
   require(group % channels_in == 0, "maps: their channels are no multiple of 16");
   return {all, group};
+}
+
+// Maps by groups as large as those in which what filters make of them lies.
+template <class T>
+Grouped grouped_as(const MapShape& maps, const Tensor<T, 5>& filtered) {
+  const std::size_t group = filtered.shape(4);
+  require(group >= 1 && group % channels_in == 0 && maps.channels % group == 0, "maps: not of whole groups of channels");
+  return {maps, group};
 }
 
 // The values of what filters make of them.
@@ -239,14 +239,15 @@ void expanded_moments_of(const Tensor<const float, 4>& images, const Table& weig
 }
 
 void expanded_depthwise_maps(const Tensor<const float, 4>& images, const Table& weights, std::size_t expand_stride,
-                             const Read& scale, const Read& filters, std::size_t stride, const Written& out,
+                             const Read& scale, const Read& filters, std::size_t stride, const Tensor<float, 5>& out,
                              const Written& moments, int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
-  const MapShape maps = expanded_shape(images, expansion, weights, stride);
-  const Scale by = scale_of(channels_of(maps), scale);
-  const float* const nine = filters_of(maps.channels, filters);
-  float* const to = of_shape(out, maps, maps.filtered_height(), maps.filtered_width());
-  const Moments of_out = moments_in(channels_of(maps), moments);
+  const Grouped maps = grouped_as(expanded_shape(images, expansion, weights, stride), out);
+  const Planes channels = channels_of(maps.all);
+  const Scale by = scale_of(channels, scale);
+  const float* const nine = filters_of(channels.channels, filters);
+  float* const to = filtered_of(out, maps);
+  const Moments of_out = moments_in(channels, moments);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
   expanded_depthwise(expansion, maps, by, nine, to, of_out, threads, silent);
@@ -315,32 +316,29 @@ void kept_maps_backward(const Read& images, const Read& weights, const Tensor<co
 
 void anew_maps_backward(const Tensor<const float, 4>& images, const Table& weights, std::size_t expand_stride,
                         const Tensor<const double, 2>& inputs, const Read& scale, const Read& filters,
-                        std::size_t stride, const Read& filtered, const Read& filtered_scale, const Read& projection,
-                        const Read& gradient, const std::optional<Read>& besides,
+                        std::size_t stride, const Tensor<const float, 5>& filtered, const Read& filtered_scale,
+                        const Read& projection, const Read& gradient, const std::optional<Read>& besides,
                         const std::optional<Written>& by_images, const Written& by_weights, const Written& by_filters,
                         const Written& by_projection, const Written& by_scale, const Written& by_filtered_scale,
                         int threads) {
   const Expansion expansion = expansion_of(images, weights, expand_stride);
-  const MapShape maps = expanded_shape(images, expansion, weights, stride);
-  const Planes channels = channels_of(maps);
+  const Grouped maps = grouped_as(expanded_shape(images, expansion, weights, stride), filtered);
+  const Planes channels = channels_of(maps.all);
   const InputMoments<const double> moments = input_moments_of(inputs, weights);
   const Scale by = scale_of(channels, scale);
   const float* const nine = filters_of(channels.channels, filters);
-  const Filtered after{of_shape(filtered, maps, maps.filtered_height(), maps.filtered_width()),
-                       scale_of(channels, filtered_scale)};
+  const Filtered after{filtered_of(filtered, maps), scale_of(channels, filtered_scale)};
   const Projection to = projection_of(channels, projection);
-  MapShape few = maps;
-  few.channels = to.outputs;
-  const float* const from = of_shape(gradient, few, maps.filtered_height(), maps.filtered_width());
+  const float* const outer = rows_of({nullptr, 1, to.outputs}, gradient, maps.all.filtered_places());
   require(!by_images || expansion.kernel == 1, "images: no gradient comes to them through a kernel of 3");
-  few.channels = expansion.channels;
+  const Planes of_images{nullptr, 1, expansion.channels};
   BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
-  out.by_images = by_images ? of_shape(*by_images, few, maps.height, maps.width) : nullptr;
-  out.besides = besides ? of_shape(*besides, few, maps.height, maps.width) : nullptr;
+  out.by_images = by_images ? rows_of(of_images, *by_images, maps.all.places()) : nullptr;
+  out.besides = by_images && besides ? rows_of(of_images, *besides, maps.all.places()) : nullptr;
   out.by_weights = rows_of(channels, by_weights, expansion.inputs());
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  anew_backward(expansion, moments, maps, by, nine, after, to, from, out, threads, silent);
+  anew_backward(expansion, moments, maps, by, nine, after, to, outer, out, threads, silent);
 }
 
 // A matrix as it lies, or turned.

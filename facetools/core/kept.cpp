@@ -19,21 +19,6 @@ void each_group(const Grouped& maps, int threads, Progress& progress, const Body
   parallel_for(threads, maps.groups(), progress, [&](std::size_t number) { body(number * maps.group); });
 }
 
-// Some columns of a table (rows, all of them).
-Aligned<float> columns_of(const float* table, std::size_t rows, std::size_t all, std::size_t first, std::size_t some) {
-  Aligned<float> columns = room<float>(rows * some);
-  for (std::size_t row = 0; row < rows; ++row)
-    std::copy_n(table + row * all + first, some, columns.get() + row * some);
-  return columns;
-}
-
-// The other way round.
-void put_columns(const double* from, std::size_t rows, std::size_t all, std::size_t first, std::size_t some,
-                 float* table) {
-  for (std::size_t row = 0; row < rows; ++row)
-    for (std::size_t i = 0; i < some; ++i) table[row * all + first + i] = static_cast<float>(from[row * some + i]);
-}
-
 // Rows of maps that lie in memory and are normalised when they are read.
 class Stored {
  public:

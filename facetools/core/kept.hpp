@@ -12,15 +12,6 @@
 
 namespace facetools {
 
-// Maps of so many channels, some of which lie together.
-struct Grouped {
-  MapShape all;
-  std::size_t group;
-
-  std::size_t groups() const { return all.channels / group; }
-  MapShape one() const { return {all.count, all.height, all.width, group, all.stride}; }
-};
-
 // out = images (places, inputs) times turned weights (channels, inputs), and the moments of that.
 void expand(const Factor& images, const float* weights, const Grouped& maps, float* out, const Moments& moments,
             int threads, Progress& progress);

@@ -50,11 +50,11 @@ struct Layers {
   void (*clamp)(const Affine& by, const float* values, std::size_t places, std::size_t channels, bool past, float* out);
 
   // Of the gradient by that `out`, which passes where the affine value is strictly between the bounds, adds what
-  // passes, and its product with value - mean.
+  // passes, and its product with value - mean; and writes `out`, if there is any.
   void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
-                     std::size_t channels, float* sum, float* product);
+                     std::size_t channels, float* out, float* sum, float* product);
 
-  // The same, which also moves what passes to `out` and leaves zeros in place of the gradient.
+  // The same, but `out` is what passes, in place of which zeros are left of the gradient.
   void (*take_passed)(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
                       float* out, float* sum, float* product);
 

@@ -19,19 +19,42 @@ constexpr std::size_t at_a_time = 64;
 // So many columns as kernels take.
 inline std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
 
+// Some columns of a table (rows, all of them).
+inline Aligned<float> columns_of(const float* table, std::size_t rows, std::size_t all, std::size_t first, std::size_t some) {
+  Aligned<float> columns = room<float>(rows * some);
+  for (std::size_t row = 0; row < rows; ++row)
+    std::copy_n(table + row * all + first, some, columns.get() + row * some);
+  return columns;
+}
+
+// The other way round.
+inline void put_columns(const double* from, std::size_t rows, std::size_t all, std::size_t first, std::size_t some,
+                 float* table) {
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t i = 0; i < some; ++i) table[row * all + first + i] = static_cast<float>(from[row * some + i]);
+}
+
 // Products of some rows and so many columns, of which kernels make more.
 class Unpadded {
  public:
   Unpadded(std::size_t rows, std::size_t columns)
       : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
 
-  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `add` it is added to the last one,
+  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `more` it is added to the last one,
   // which had as many rows.
-  void multiply(const Factor& a, const float* b, bool add, float* out) {
-    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, add, out);
-    kernels().layers.multiply(a, b, padded_, padded_, add, rows_.get());
+  void multiply(const Factor& a, const float* b, bool more, float* out) {
+    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, more, out);
+    kernels().layers.multiply(a, b, padded_, padded_, more, rows_.get());
     for (std::size_t row = 0; row < a.rows; ++row)
       std::copy_n(rows_.get() + row * padded_, columns_, out + row * columns_);
+  }
+
+  // out += a b.
+  void add(const Factor& a, const float* b, float* out) {
+    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, true, out);
+    kernels().layers.multiply(a, b, padded_, padded_, false, rows_.get());
+    for (std::size_t row = 0; row < a.rows; ++row)
+      for (std::size_t i = 0; i < columns_; ++i) out[row * columns_ + i] += rows_[row * padded_ + i];
   }
 
  private:
@@ -71,9 +94,8 @@ class Projected {
     const std::size_t outputs = projection_.outputs, channels = planes_.channels;
     const Layers& layers = kernels().layers;
     float* const sum = to.passed.partial.get();
-    layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, sum, sum + channels);
+    layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, to.kept.get(), sum, sum + channels);
     to.passed.added(count);
-    layers.clamp(by_.affine(), planes_.at(place), count, channels, false, to.kept.get());
     layers.multiply({gradient + place * outputs, outputs, count, 1, outputs}, to.kept.get(), channels, channels, true,
                     to.by_weight.partial.get());
     to.by_weight.added(count);

@@ -19,6 +19,15 @@ struct MapShape {
   std::size_t filtered_places() const { return count * filtered_height() * filtered_width(); }
 };
 
+// Maps of so many channels, some of which lie together.
+struct Grouped {
+  MapShape all;
+  std::size_t group;
+
+  std::size_t groups() const { return all.channels / group; }
+  MapShape one() const { return {all.count, all.height, all.width, group, all.stride}; }
+};
+
 // Filtered maps, and what they are normalised by before they are kept from 0 to 6.
 struct Filtered {
   const float* values;

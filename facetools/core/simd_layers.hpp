@@ -64,9 +64,9 @@ struct Passing {
         low(Simd::splat(by.bounds.low)),
         high(Simd::splat(by.bounds.high)) {}
 
-  Vector passed(Vector centred, Vector gradient) const {
-    return Simd::between(Simd::add_product(bias, centred, factor), low, high, gradient);
-  }
+  Vector value(Vector centred) const { return Simd::add_product(bias, centred, factor); }
+  Vector clamped(Vector value) const { return Simd::least(Simd::greatest(value, low), high); }
+  Vector passed(Vector value, Vector gradient) const { return Simd::between(value, low, high, gradient); }
 };
 
 template <class Simd>
@@ -75,15 +75,14 @@ void clamp(const Affine& by, const float* values, std::size_t places, std::size_
     const Passing<Simd> passing(by, c);
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
       soon(values + at + 2 * tile * channels);
-      const auto centred = Simd::load(values + at) - passing.mean;
-      const auto value = Simd::add_product(passing.bias, centred, passing.factor);
-      put<Simd>(past, out + at, Simd::least(Simd::greatest(value, passing.low), passing.high));
+      put<Simd>(past, out + at, passing.clamped(passing.value(Simd::load(values + at) - passing.mean)));
     }
   });
   if (past) Simd::fence();
 }
 
-// Adds what passes of each place and its product with the centred value, and calls take(at, what passes).
+// Adds what passes of each place and its product with the centred value, and calls take(at, passing, value, what
+// passes).
 template <class Simd, class Take>
 void each_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
                  std::size_t channels, float* sum, float* product, const Take& take) {
@@ -93,8 +92,8 @@ void each_passed(const Affine& by, const float* values, const float* gradient, s
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
       soon(values + at + 2 * tile * channels);
       const auto centred = Simd::load(values + at) - passing.mean;
-      const auto inner = passing.passed(centred, Simd::load(gradient + at));
-      take(at, inner);
+      const auto value = passing.value(centred), inner = passing.passed(value, Simd::load(gradient + at));
+      take(at, passing, value, inner);
       sums = sums + inner;
       products = Simd::add_product(products, inner, centred);
     }
@@ -105,17 +104,25 @@ void each_passed(const Affine& by, const float* values, const float* gradient, s
 
 template <class Simd>
 void add_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
-                std::size_t channels, float* sum, float* product) {
-  each_passed<Simd>(by, values, gradient, places, channels, sum, product, [](std::size_t, const auto&) {});
+                std::size_t channels, float* out, float* sum, float* product) {
+  using Vector = typename Simd::Vector;
+  const auto none = [](std::size_t, const Passing<Simd>&, Vector, Vector) {};
+  const auto put_clamped = [=](std::size_t at, const Passing<Simd>& passing, Vector value, Vector) {
+    Simd::store(out + at, passing.clamped(value));
+  };
+  out == nullptr ? each_passed<Simd>(by, values, gradient, places, channels, sum, product, none)
+                 : each_passed<Simd>(by, values, gradient, places, channels, sum, product, put_clamped);
 }
 
 template <class Simd>
 void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
                  float* out, float* sum, float* product) {
-  each_passed<Simd>(by, values, gradient, places, channels, sum, product, [=](std::size_t at, const auto& inner) {
+  using Vector = typename Simd::Vector;
+  const auto move = [=](std::size_t at, const Passing<Simd>&, Vector, Vector inner) {
     Simd::store(gradient + at, Simd::splat(0));
     Simd::store(out + at, inner);
-  });
+  };
+  each_passed<Simd>(by, values, gradient, places, channels, sum, product, move);
 }
 
 template <class Simd>
@@ -127,7 +134,7 @@ void descend(const Affine& by, const float* shift, const float* slope, const flo
     for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
       soon(values + at + 2 * tile * channels);
       const auto centred = Simd::load(values + at) - passing.mean;
-      const auto inner = passing.passed(centred, Simd::load(gradient + at));
+      const auto inner = passing.passed(passing.value(centred), Simd::load(gradient + at));
       put<Simd>(past, out + at, passing.factor * (inner - Simd::add_product(shifts, centred, slopes)));
     }
   });

@@ -27,8 +27,8 @@ struct Tile {
       for (std::size_t v = 0; v < vectors; ++v) sums[r][v] = Simd::load(from + r * step + v * Simd::lanes);
   }
 
-  void add(const Factor& a, const float* b, std::size_t step) {
-    const float* from = a.values;
+  // Of the rows of `a` from `from` on.
+  void add(const float* from, const Factor& a, const float* b, std::size_t step) {
     for (std::size_t i = 0; i < a.inner; ++i, from += a.inner_step, b += step) {
       Vector line[vectors];
 #pragma GCC unroll 3
@@ -53,19 +53,19 @@ struct Tile {
 };
 
 template <class Simd, std::size_t rows, std::size_t vectors>
-void multiply_tile(const Factor& a, const float* b, std::size_t step, bool add, float* out) {
+void multiply_tile(const float* from, const Factor& a, const float* b, std::size_t step, bool add, float* out) {
   Tile<Simd, rows, vectors> sums;
   if (add) sums.load(out, step);
-  sums.add(a, b, step);
+  sums.add(from, a, b, step);
   sums.store(out, step);
 }
 
-// All rows of the product at so many vectors of columns, as many rows at a time as there are, at most `rows`.
+// The rows of the product from `row` on, at so many vectors of columns: as many at a time as there are, at most `rows`.
 template <class Simd, std::size_t rows, std::size_t vectors>
-void multiply_rows(Factor a, const float* b, std::size_t step, bool add, float* out) {
-  for (; a.rows >= rows; a.rows -= rows, a.values += rows * a.row_step, out += rows * step)
-    multiply_tile<Simd, rows, vectors>(a, b, step, add, out);
-  if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, b, step, add, out);
+void multiply_rows(const Factor& a, std::size_t row, const float* b, std::size_t step, bool add, float* out) {
+  for (; row + rows <= a.rows; row += rows)
+    multiply_tile<Simd, rows, vectors>(a.values + row * a.row_step, a, b, step, add, out + row * step);
+  if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, row, b, step, add, out);
 }
 
 // As many columns of the product as there are, at most so many vectors at a time.
@@ -73,7 +73,7 @@ template <class Simd, std::size_t vectors>
 void multiply_columns(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
   constexpr std::size_t some = vectors * Simd::lanes;
   for (; columns >= some; columns -= some, b += some, out += some)
-    multiply_rows<Simd, Simd::registers / 4, vectors>(a, b, step, add, out);
+    multiply_rows<Simd, Simd::registers / 4, vectors>(a, 0, b, step, add, out);
   if constexpr (vectors > 1) multiply_columns<Simd, vectors - 1>(a, b, columns, step, add, out);
 }
 
