@@ -22,39 +22,39 @@ class AdaDelta(torch.optim.Adadelta):
         """Makes one step; the gradients in memory are used up by it."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
-            taken = [weight for weight in group["params"] if _fits(weight, self.state.get(weight, {}))]
-            if taken:
-                self._take(taken, group)
+            self._take(group)
         super().step()
         return loss
 
-    def _take(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        states = [self.state[weight] for weight in weights]
-        for weight, state in zip(weights, states, strict=True):
+    def _take(self, group: dict[str, Any]) -> None:
+        weights: list[Tensor] = []
+        arrays: list[list[Tensor]] = []
+        taken: list[Tensor] = []
+        for weight in group["params"]:
+            gradient = weight.grad
+            if gradient is None or not (weight.is_cpu and weight.dtype == gradient.dtype == torch.float32):
+                continue
+            state = self.state[weight]
             if not state:
                 state.update(step=torch.tensor(0.0), **{name: torch.zeros_like(weight) for name in AVERAGES})
-        gradients: list[Any] = [weight.grad for weight in weights]
-        averages = ([state[name] for state in states] for name in AVERAGES)
-        arrays = ([_in_order(values) for values in some] for some in (weights, gradients, *averages))
-        parameters, slopes, squares, steps = arrays
-        taken = [state["step"] for state in states]
+            lying = _in_order([weight, gradient, *(state[name] for name in AVERAGES)])
+            if lying is not None:
+                weights.append(weight)
+                arrays.append(lying)
+                taken.append(state["step"])
+        if not weights:
+            return
         settings = (group["lr"], group["rho"], group["eps"], group["weight_decay"])
-        _core.adadelta(parameters, slopes, squares, steps, taken, *settings, torch.get_num_threads())
+        parameters, gradients, squares, steps = zip(*arrays, strict=True)
+        _core.adadelta(parameters, gradients, squares, steps, taken, *settings, torch.get_num_threads())
         for weight in weights:
             weight.grad = None  # so that torch passes over it
 
 
-def _fits(weight: Tensor, state: dict[str, Tensor]) -> bool:
-    """Whether the core learns this weight: all that it learns by lies as it does itself."""
-    if weight.grad is None or not (weight.is_cpu and weight.dtype == weight.grad.dtype == torch.float32):
-        return False
-    others = weight.grad, *(state[name] for name in AVERAGES if name in state)
-    if weight.is_contiguous():
-        return all(values.is_contiguous() for values in others)
-    last = weight.is_contiguous(memory_format=torch.channels_last)
-    return last and all(values.stride() == weight.stride() for values in others)
-
-
-def _in_order(values: Tensor) -> Tensor:
-    """The same, its sides in the order in which they lie: channels last where they lie last."""
-    return values if values.is_contiguous() else values.detach().permute(0, 2, 3, 1)
+def _in_order(values: list[Tensor]) -> list[Tensor] | None:
+    """The same, their sides in the order in which they lie, if all of them lie alike."""
+    if all(tensor.is_contiguous() for tensor in values):
+        return values
+    if all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in values):
+        return [tensor.detach().permute(0, 2, 3, 1) for tensor in values]
+    return None

@@ -132,9 +132,12 @@ class ExpandedBack : public Expanded {
   // What passes, to the images from a place on.
   void bring_back(std::size_t place) {
     const std::size_t channels = making_.maps.channels;
-    const Factor passing{passing_.get(), making_.maps.width, channels, channels, 1};
-    float* const to = by_image_ + place * lines_.inputs();
-    add_ ? by_row_.add(passing, making_.back.get(), to) : by_row_.multiply(passing, making_.back.get(), false, to);
+    const std::size_t width = making_.maps.width;
+    float *const to = by_image_ + place * lines_.inputs(), *const made = by_row_.made_at(to);
+    // What is made elsewhere is added afterwards.
+    layers().multiply({passing_.get(), width, channels, channels, 1}, making_.back.get(), making_.columns,
+                      making_.columns, add_ && made == to, made);
+    add_ ? by_row_.add(width, to) : by_row_.put(width, to);
   }
 
   float* by_image_;

@@ -40,20 +40,20 @@ class Unpadded {
   Unpadded(std::size_t rows, std::size_t columns)
       : columns_(columns), padded_(padded(columns)), rows_(aligned<float>(padded_ == columns ? 0 : rows * padded_)) {}
 
-  // out (rows of a, columns) = a b, of which b is (inner, padded columns). With `more` it is added to the last one,
-  // which had as many rows.
-  void multiply(const Factor& a, const float* b, bool more, float* out) {
-    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, more, out);
-    kernels().layers.multiply(a, b, padded_, padded_, more, rows_.get());
-    for (std::size_t row = 0; row < a.rows; ++row)
+  // Where a product (rows, padded columns) is made that is to lie at `out` (rows, columns): there, if it fits.
+  float* made_at(float* out) { return padded_ == columns_ ? out : rows_.get(); }
+
+  // Puts so many rows of it there.
+  void put(std::size_t rows, float* out) {
+    if (padded_ == columns_) return;
+    for (std::size_t row = 0; row < rows; ++row)
       std::copy_n(rows_.get() + row * padded_, columns_, out + row * columns_);
   }
 
-  // out += a b.
-  void add(const Factor& a, const float* b, float* out) {
-    if (padded_ == columns_) return kernels().layers.multiply(a, b, padded_, padded_, true, out);
-    kernels().layers.multiply(a, b, padded_, padded_, false, rows_.get());
-    for (std::size_t row = 0; row < a.rows; ++row)
+  // Adds them to what is there.
+  void add(std::size_t rows, float* out) {
+    if (padded_ == columns_) return;
+    for (std::size_t row = 0; row < rows; ++row)
       for (std::size_t i = 0; i < columns_; ++i) out[row * columns_ + i] += rows_[row * padded_ + i];
   }
 
