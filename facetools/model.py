@@ -58,11 +58,13 @@ class AttributeNet(nn.Module):
         return self.head(self.backbone(batch_norm.scaled(pixels.to(torch.float32), self.pixel_scale)))
 
 
-class _Pool(nn.Module):
-    """Global average pooling, (n, channels, height, width) to (n, channels, 1, 1), whose gradient is divided before it
-    is spread over the places."""
+class _Pool(nn.AdaptiveAvgPool2d):
+    """Global average pooling, (n, channels, height, width) to (n, channels, 1, 1): torch's, but in memory a gradient is
+    divided before it is spread over the places."""
 
     def forward(self, images: Tensor) -> Tensor:
+        if not plain(images):
+            return super().forward(images)
         return images.sum((2, 3), keepdim=True) / (images.shape[2] * images.shape[3])
 
 
@@ -134,7 +136,7 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     dictionary of that network. A CheckpointError says what to do when weights cannot be had.
     """
     if (name, weights) == ("mobilenet_v2", "none"):
-        return nn.Sequential(mobilenet_v2(), _Pool(), nn.Identity(), nn.Flatten())
+        return nn.Sequential(mobilenet_v2(), _Pool(1), nn.Identity(), nn.Flatten())
     from torchvision import models
 
     if name not in models.list_models(module=models):
@@ -156,7 +158,7 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     if name.startswith("densenet"):
         features.add_module("relu", nn.ReLU())
     norm = network.classifier[0] if name.startswith("convnext") else nn.Identity()
-    return nn.Sequential(features, _Pool(), norm, nn.Flatten())
+    return nn.Sequential(features, _Pool(1), norm, nn.Flatten())
 
 
 def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:

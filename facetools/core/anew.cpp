@@ -98,8 +98,8 @@ class Expanded {
   Lines lines_;
 };
 
-// The same on the way back, where what passes of the gradients by them, with nothing lost yet, is brought or, with `add`,
-// added to the images, if they want it, and summed up with the images (inputs, channels) and by channel.
+// The same on the way back, where what passes of the gradients by them, with nothing lost yet, is brought or, with
+// `add`, added to the images, if they want it, and summed up with the images (inputs, channels) and by channel.
 class ExpandedBack : public Expanded {
  public:
   ExpandedBack(const Making& making, float* by_image, bool add)
@@ -131,8 +131,7 @@ class ExpandedBack : public Expanded {
  private:
   // What passes, to the images from a place on.
   void bring_back(std::size_t place) {
-    const std::size_t channels = making_.maps.channels;
-    const std::size_t width = making_.maps.width;
+    const std::size_t channels = making_.maps.channels, width = making_.maps.width;
     float *const to = by_image_ + place * lines_.inputs(), *const made = by_row_.made_at(to);
     // What is made elsewhere is added afterwards.
     layers().multiply({passing_.get(), width, channels, channels, 1}, making_.back.get(), making_.columns,
@@ -337,7 +336,7 @@ void anew_backward(const Expansion& expansion, const InputMoments<const double>&
     const double *const with_inputs = back.data() + 9 * group, *const passed = with_inputs + inputs * group;
     const Scale before = scale.from(first);
     const Drag drag = drag_of(making, moments, first, before, {with_inputs, passed}, passed, out);
-    lose(making, before, drag, first > 0, lost.get());
+    if (out.by_images != nullptr) lose(making, before, drag, first > 0, lost.get());
   }
   if (out.by_images != nullptr)
     take_lost(expansion.images, maps.all.places(), inputs, lost.get(), out.by_images, out.besides, threads, progress);

@@ -20,7 +20,8 @@ constexpr std::size_t at_a_time = 64;
 inline std::size_t padded(std::size_t columns) { return (columns + channels_in - 1) / channels_in * channels_in; }
 
 // Some columns of a table (rows, all of them).
-inline Aligned<float> columns_of(const float* table, std::size_t rows, std::size_t all, std::size_t first, std::size_t some) {
+inline Aligned<float> columns_of(const float* table, std::size_t rows, std::size_t all, std::size_t first,
+                                 std::size_t some) {
   Aligned<float> columns = room<float>(rows * some);
   for (std::size_t row = 0; row < rows; ++row)
     std::copy_n(table + row * all + first, some, columns.get() + row * some);
@@ -29,7 +30,7 @@ inline Aligned<float> columns_of(const float* table, std::size_t rows, std::size
 
 // The other way round.
 inline void put_columns(const double* from, std::size_t rows, std::size_t all, std::size_t first, std::size_t some,
-                 float* table) {
+                        float* table) {
   for (std::size_t row = 0; row < rows; ++row)
     for (std::size_t i = 0; i < some; ++i) table[row * all + first + i] = static_cast<float>(from[row * some + i]);
 }
