@@ -106,42 +106,40 @@ class ExpandedBack : public Expanded {
       : Expanded(making),
         by_image_(by_image),
         add_(add),
-        passing_(aligned<float>(making.maps.width * making.maps.channels)),
         by_row_(making.maps.width, making.expansion.inputs()),
         passed_(2 * making.maps.channels, short_sum),
         by_weight_(making.expansion.inputs() * making.maps.channels, 1024) {}
 
   void take(std::size_t map, std::size_t row, const float* values, float* gradient) {
     const std::size_t width = making_.maps.width, channels = making_.maps.channels, block = lines_.inputs() * channels;
-    float *const passing = passing_.get(), *const sum = passed_.partial.get();
+    float* const sum = passed_.partial.get();
     // Values that are kept from 0 to 6 tell as well what passes. Its products with them are of no use.
-    layers().take_passed(making_.unchanged(), values, gradient, width, channels, passing, sum, sum + channels);
+    layers().take_passed(making_.unchanged(), values, gradient, width, channels, gradient, sum, sum + channels);
     passed_.added(width);
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k) {
       const Factor line = lines_.at(map, row, k);
-      layers().multiply({line.values, line.inner, width, 1, line.row_step}, passing, channels, channels, true,
+      layers().multiply({line.values, line.inner, width, 1, line.row_step}, gradient, channels, channels, true,
                         by_weight_.partial.get() + k * block);
     }
     by_weight_.added(width);
-    if (by_image_ != nullptr) bring_back((map * making_.maps.height + row) * width);
+    if (by_image_ != nullptr) bring_back(gradient, (map * making_.maps.height + row) * width);
   }
 
   std::vector<double> sums() { return joined(by_weight_.flushed(), passed_.flushed()); }
 
  private:
   // What passes, to the images from a place on.
-  void bring_back(std::size_t place) {
+  void bring_back(const float* passing, std::size_t place) {
     const std::size_t channels = making_.maps.channels, width = making_.maps.width;
     float *const to = by_image_ + place * lines_.inputs(), *const made = by_row_.made_at(to);
     // What is made elsewhere is added afterwards.
-    layers().multiply({passing_.get(), width, channels, channels, 1}, making_.back.get(), making_.columns,
+    layers().multiply({passing, width, channels, channels, 1}, making_.back.get(), making_.columns,
                       making_.columns, add_ && made == to, made);
     add_ ? by_row_.add(width, to) : by_row_.put(width, to);
   }
 
   float* by_image_;
   bool add_;
-  Aligned<float> passing_;
   Unpadded by_row_;
   Sums passed_, by_weight_;
 };

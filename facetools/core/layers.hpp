@@ -54,9 +54,9 @@ struct Layers {
   void (*add_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
                      std::size_t channels, float* out, float* sum, float* product);
 
-  // The same, but `out` is what passes, in place of which zeros are left of the gradient.
-  void (*take_passed)(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
-                      float* out, float* sum, float* product);
+  // The same, but `out` is what passes, and may be the gradient.
+  void (*take_passed)(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                      std::size_t channels, float* out, float* sum, float* product);
 
   // out = factor * (what passes - shift - (value - mean) * slope); out may be the gradient.
   void (*descend)(const Affine& by, const float* shift, const float* slope, const float* values, const float* gradient,
@@ -66,10 +66,11 @@ struct Layers {
   // first.
   void (*filter_row)(const Strip& strip, const float* const* rows, bool past, float* out, const Gathered& in);
 
-  // What the gradient by that `out` is by the three rows and by the filters (9, channels), added to what is there.
-  // Before and after the columns of the gradient lie two of zeros; the rows have two columns more than the filters see.
-  void (*spread_row)(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
-                     float* by_filter);
+  // out = the gradient by a row of maps, of `width` such values: from those by the rows of filtered maps whose first,
+  // second and last taps see it, or none, each between two columns of zeros. Adds that by the filters (9, channels), too.
+  // The values and what comes out have room for a column more, where the values are zeros.
+  void (*lead_row_back)(const Strip& strip, std::size_t width, const float* const* gradients, const float* values,
+                        float* by_filter, float* out);
 
   // out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns). Rows of both lie `step` apart.
   void (*multiply)(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out);

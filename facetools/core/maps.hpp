@@ -6,7 +6,7 @@
 //
 // and on the way back also
 //
-//   take(map, row, values, gradient)  takes the gradient by a row of such values, and leaves zeros
+//   take(map, row, values, gradient)  takes the gradient by a row of such values
 //   sums()                            what was added up of all that was taken
 #pragma once
 
@@ -136,40 +136,47 @@ class Descent {
   Descent(const Filters& filters, Rows rows)
       : filters_(filters),
         rows_(std::move(rows)),
-        values_(filters.maps),
-        by_row_(filters.maps),
-        outer_(aligned<float>(filters.row + 4 * filters.maps.channels)),
+        values_(aligned<float>((filters.maps.width + 1) * filters.maps.channels)),
+        by_row_(aligned<float>((filters.maps.width + 1) * filters.maps.channels)),
+        outer_(aligned<float>(3 * (filters.row + 2 * filters.maps.channels))),
         by_filter_(9 * filters.maps.channels, short_sum) {}
 
   // gradient(row, out) brings that by a row of filtered maps, of its number among those of all of them.
   template <class Gradient>
   void go(std::size_t map, const Gradient& gradient) {
     const MapShape& maps = filters_.maps;
-    std::size_t next = 0, taken = 0;
-    // The gradients by rows to which no more is added.
-    const auto take_below = [&](std::size_t row) {
-      for (; taken < row; ++taken) rows_.take(map, taken, values_.row(taken), by_row_.row(taken));
-    };
-    for (std::size_t row = 0; row < maps.filtered_height(); ++row) {
-      const std::size_t centre = row * maps.stride;
-      if (centre > 0) take_below(centre - 1);
-      read_to(centre, maps, map, next, rows_, values_);
-      gradient(map * maps.filtered_height() + row, outer_.get() + 2 * maps.channels);
-      kernels().layers.spread_row(filters_.strip, values_.seen(centre).data(), outer_.get(),
-                                  by_row_.seen(centre).data(), by_filter_.partial.get());
+    std::size_t next = 0;
+    for (std::size_t row = 0; row < maps.height; ++row) {
+      rows_.read(map, row, values_.get());
+      // From the lowest of them on, which the first taps belong to.
+      std::array<const float*, 3> seen_by{};
+      for (std::size_t tap = 0; tap < 3 && tap <= row + 1; ++tap) {
+        const std::size_t centre = row + 1 - tap, filtered = centre / maps.stride;
+        if (centre % maps.stride != 0 || filtered >= maps.filtered_height()) continue;
+        for (; next <= filtered; ++next) gradient(map * maps.filtered_height() + next, outer(next));
+        seen_by[tap] = outer(filtered);
+      }
+      kernels().layers.lead_row_back(filters_.strip, maps.width, seen_by.data(), values_.get(),
+                                     by_filter_.partial.get(), by_row_.get());
       by_filter_.added(filters_.strip.width);
+      rows_.take(map, row, values_.get(), by_row_.get());
     }
-    take_below(maps.height);
   }
 
   // The sums by filter, and then those of the rows.
   std::vector<double> sums() { return joined(by_filter_.flushed(), rows_.sums()); }
 
  private:
+  // A row of the gradient by filtered maps, between two columns of zeros.
+  float* outer(std::size_t row) {
+    const std::size_t channels = filters_.maps.channels;
+    return outer_.get() + row % 3 * (filters_.row + 2 * channels) + channels;
+  }
+
   const Filters& filters_;
   Rows rows_;
-  Window values_, by_row_;
-  Aligned<float> outer_;  // a row of the gradient, between two columns of zeros
+  Aligned<float> values_, by_row_;
+  Aligned<float> outer_;  // three of these
   Sums by_filter_;
 };
 

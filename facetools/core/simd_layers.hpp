@@ -115,14 +115,11 @@ void add_passed(const Affine& by, const float* values, const float* gradient, st
 }
 
 template <class Simd>
-void take_passed(const Affine& by, const float* values, float* gradient, std::size_t places, std::size_t channels,
-                 float* out, float* sum, float* product) {
+void take_passed(const Affine& by, const float* values, const float* gradient, std::size_t places,
+                 std::size_t channels, float* out, float* sum, float* product) {
   using Vector = typename Simd::Vector;
-  const auto move = [=](std::size_t at, const Passing<Simd>&, Vector, Vector inner) {
-    Simd::store(gradient + at, Simd::splat(0));
-    Simd::store(out + at, inner);
-  };
-  each_passed<Simd>(by, values, gradient, places, channels, sum, product, move);
+  const auto take = [=](std::size_t at, const Passing<Simd>&, Vector, Vector inner) { Simd::store(out + at, inner); };
+  each_passed<Simd>(by, values, gradient, places, channels, sum, product, take);
 }
 
 template <class Simd>
@@ -188,56 +185,95 @@ void filter_row(const Strip& strip, const float* const* rows, bool past, float* 
   if (past) Simd::fence();
 }
 
-template <class Simd, std::size_t stride>
-void spread(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
-            float* by_filter) {
+// By so many rows of taps at a stride of 1; with `add` other rows have been there before.
+template <class Simd, std::size_t rows>
+void lead_back(const float* filters, std::size_t width, std::size_t channels, const float* const* gradients,
+               const float* values, bool add, float* by_filter, float* out) {
   using Vector = typename Simd::Vector;
-  const std::size_t channels = strip.channels, step = stride * channels;
-  // A row of taps at a time: what they see and the gradients that they share stay in registers from column to column.
-  each_tile<Simd>(strip.width + 3 - stride, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
-    for (std::size_t row = 0; row < 3; ++row) {
-      const float* outer = gradient + begin * channels + c;
-      const float* seen = rows[row] + begin * step + c;
-      float* to = by_row[row] + begin * step + c;
-      Taps<Simd, 3> weight, sums;
-      weight.load(strip.filters + 3 * row * channels + c, channels);
-      sums.load(by_filter + 3 * row * channels + c, channels);
-      Vector before = Simd::load(outer), last = Simd::load(outer + channels);
-      Vector left = Simd::load(seen), middle = Simd::load(seen + channels);
-      for (std::size_t column = begin; column < end; ++column, outer += channels, seen += step, to += step) {
-        if constexpr (stride == 2) middle = Simd::load(seen + channels);
-        const Vector here = Simd::load(outer + 2 * channels), right = Simd::load(seen + 2 * channels);
-        const Vector sum = Simd::add_product(Simd::load(to), here, weight.tap[0]);
-        if constexpr (stride == 1) {
-          const Vector nearer = Simd::add_product(sum, last, weight.tap[1]);
-          Simd::store(to, Simd::add_product(nearer, before, weight.tap[2]));
-        } else {
-          Simd::store(to, Simd::add_product(sum, last, weight.tap[2]));
-          Simd::store(to + channels, Simd::add_product(Simd::load(to + channels), here, weight.tap[1]));
-        }
-        sums.tap[0] = Simd::add_product(sums.tap[0], here, left);
-        sums.tap[1] = Simd::add_product(sums.tap[1], here, middle);
-        sums.tap[2] = Simd::add_product(sums.tap[2], here, right);
-        before = last;
-        last = here;
-        left = stride == 1 ? middle : right;
-        middle = right;
-      }
-      sums.store(by_filter + 3 * row * channels + c, channels);
+  each_tile<Simd>(width, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    Taps<Simd, 3 * rows> weight, sums;
+    weight.load(filters + c, channels);
+    sums.load(by_filter + c, channels);
+    // What the taps share stays in registers from column to column.
+    Vector left[rows], middle[rows];
+    for (std::size_t row = 0; row < rows; ++row) {
+      const float* const from = gradients[row] + begin * channels + c;
+      left[row] = Simd::load(from - channels);
+      middle[row] = Simd::load(from);
     }
+    for (std::size_t at = begin * channels + c; at < end * channels; at += channels) {
+      const Vector value = Simd::load(values + at);
+      Vector sum = add ? Simd::load(out + at) : Simd::splat(0);
+#pragma GCC unroll 3
+      for (std::size_t row = 0; row < rows; ++row) {
+        const Vector right = Simd::load(gradients[row] + at + channels);
+        const Vector* const w = weight.tap + 3 * row;
+        Vector* const s = sums.tap + 3 * row;
+        sum = Simd::add_product(sum, right, w[0]);
+        sum = Simd::add_product(sum, middle[row], w[1]);
+        sum = Simd::add_product(sum, left[row], w[2]);
+        s[0] = Simd::add_product(s[0], right, value);
+        s[1] = Simd::add_product(s[1], middle[row], value);
+        s[2] = Simd::add_product(s[2], left[row], value);
+        left[row] = middle[row];
+        middle[row] = right;
+      }
+      Simd::store(out + at, sum);
+    }
+    sums.store(by_filter + c, channels);
+  });
+}
+
+// The same by a row of taps at a stride of 2, for an even and an odd column at a time.
+template <class Simd>
+void lead_back_two(const float* filters, std::size_t filtered_width, std::size_t channels, const float* gradient,
+                   const float* values, bool add, float* by_filter, float* out) {
+  using Vector = typename Simd::Vector;
+  each_tile<Simd>(filtered_width, channels, [=](std::size_t c, std::size_t begin, std::size_t end) {
+    Taps<Simd, 3> weight, sums;
+    weight.load(filters + c, channels);
+    sums.load(by_filter + c, channels);
+    Vector here = Simd::load(gradient + begin * channels + c);
+    for (std::size_t column = begin; column < end; ++column) {
+      const Vector next = Simd::load(gradient + (column + 1) * channels + c);
+      const std::size_t even = 2 * column * channels + c, odd = even + channels;
+      const Vector sum = add ? Simd::load(out + even) : Simd::splat(0);
+      const Vector sum_odd = Simd::add_product(add ? Simd::load(out + odd) : Simd::splat(0), next, weight.tap[0]);
+      Simd::store(out + even, Simd::add_product(sum, here, weight.tap[1]));
+      Simd::store(out + odd, Simd::add_product(sum_odd, here, weight.tap[2]));
+      const Vector value = Simd::load(values + odd);
+      sums.tap[0] = Simd::add_product(sums.tap[0], next, value);
+      sums.tap[1] = Simd::add_product(sums.tap[1], here, Simd::load(values + even));
+      sums.tap[2] = Simd::add_product(sums.tap[2], here, value);
+      here = next;
+    }
+    sums.store(by_filter + c, channels);
   });
 }
 
 template <class Simd>
-void spread_row(const Strip& strip, const float* const* rows, const float* gradient, float* const* by_row,
-                float* by_filter) {
-  strip.stride == 1 ? spread<Simd, 1>(strip, rows, gradient, by_row, by_filter)
-                    : spread<Simd, 2>(strip, rows, gradient, by_row, by_filter);
+void lead_row_back(const Strip& strip, std::size_t width, const float* const* gradients, const float* values,
+                   float* by_filter, float* out) {
+  const std::size_t channels = strip.channels;
+  if constexpr (Simd::registers >= 32)
+    if (strip.stride == 1 && gradients[0] != nullptr && gradients[1] != nullptr && gradients[2] != nullptr)
+      return lead_back<Simd, 3>(strip.filters, width, channels, gradients, values, false, by_filter, out);
+  bool add = false;
+  for (std::size_t row = 0; row < 3; ++row) {
+    if (gradients[row] == nullptr) continue;
+    const std::size_t taps = 3 * row * channels;
+    if (strip.stride == 1)
+      lead_back<Simd, 1>(strip.filters + taps, width, channels, gradients + row, values, add, by_filter + taps, out);
+    else
+      lead_back_two<Simd>(strip.filters + taps, strip.width, channels, gradients[row], values, add, by_filter + taps,
+                          out);
+    add = true;
+  }
 }
 
 template <class Simd>
 constexpr Layers layers{gather<Simd>,  clamp<Simd>,      add_passed<Simd>, take_passed<Simd>,
-                        descend<Simd>,     filter_row<Simd>, spread_row<Simd>, multiply<Simd>};
+                        descend<Simd>,     filter_row<Simd>, lead_row_back<Simd>, multiply<Simd>};
 
 }  // namespace
 
