@@ -148,7 +148,7 @@ class _Kept:
         self._maps, self._expand = maps, expand
         self.size = maps.shape[1:3]
         channels, threads = len(expand), torch.get_num_threads()
-        # Of which each thread takes some.
+        # Of which each thread takes some: no sum depends on how many lie together.
         group = _group(channels, min(KEPT, channels // (2 * threads)))
         self._expanded, self._moments = torch.empty(channels // group, *maps.shape[:3], group), torch.empty(2, channels)
         _core.expand(maps, expand, self._expanded, self._moments, threads)
@@ -249,7 +249,7 @@ def _room(shape: Sequence[int], stride: int) -> tuple[Tensor, Tensor]:
 
 
 def _group(channels: int, most: int) -> int:
-    """How many channels lie together: as many as caches hold of maps. No sum depends on it."""
+    """How many channels lie together: whole sixteens that divide them, and no more than that."""
     return max(some for some in range(16, max(16, most) + 1, 16) if channels % some == 0)
 
 
