@@ -334,7 +334,7 @@ void anew_maps_backward(const Tensor<const float, 4>& images, const Table& weigh
   const Planes of_images{nullptr, 1, expansion.channels};
   BottleneckGradients out = gradients_of(channels, to, by_filters, by_projection, by_scale, by_filtered_scale);
   out.by_images = by_images ? rows_of(of_images, *by_images, maps.all.places()) : nullptr;
-  out.besides = by_images && besides ? rows_of(of_images, *besides, maps.all.places()) : nullptr;
+  out.besides = besides ? rows_of(of_images, *besides, maps.all.places()) : nullptr;
   out.by_weights = rows_of(channels, by_weights, expansion.inputs());
   Progress silent(nullptr);
   const nb::gil_scoped_release release;

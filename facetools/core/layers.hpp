@@ -67,8 +67,8 @@ struct Layers {
   void (*filter_row)(const Strip& strip, const float* const* rows, bool past, float* out, const Gathered& in);
 
   // out = the gradient by a row of maps, of `width` such values: from those by the rows of filtered maps whose first,
-  // second and last taps see it, or none, each between two columns of zeros. Adds that by the filters (9, channels), too.
-  // The values and what comes out have room for a column more, where the values are zeros.
+  // second and last taps see it, or none, each between two columns of zeros. Adds that by the filters (9, channels),
+  // too. The values and what comes out have room for a column more, where the values are zeros.
   void (*lead_row_back)(const Strip& strip, std::size_t width, const float* const* gradients, const float* values,
                         float* by_filter, float* out);
 

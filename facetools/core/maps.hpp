@@ -49,14 +49,14 @@ struct Filters {
   std::size_t row;  // the size of a filtered one
 };
 
-// The three rows of a map that a row of filters sees, by turns, between two columns of zeros and four. Rows beyond the
-// border lie in a place of their own.
+// The three rows of a map that a row of filters sees, by turns, between two columns of zeros. Rows beyond the border
+// lie in a place of their own.
 class Window {
  public:
   explicit Window(const MapShape& maps)
       : height_(maps.height),
         channels_(maps.channels),
-        size_((maps.width + 4) * maps.channels),
+        size_((maps.width + 2) * maps.channels),
         values_(aligned<float>(4 * size_)) {}
 
   float* row(std::size_t row) { return padded(row % 3) + channels_; }
