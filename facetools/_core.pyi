@@ -99,89 +99,30 @@ def normalise_backward(
     by_scale: Floats,
     threads: int,
 ) -> None: ...
-def expand(
+
+class Bottlenecks:
+    def back(
+        self,
+        images: Floats,
+        weights: Sequence[Floats],
+        steps: Sequence[tuple[int, int, bool]],
+        gradient: Floats,
+        by_images: Floats | None,
+        found: Sequence[Floats],
+        threads: int,
+    ) -> None: ...
+
+def bottlenecks(
     images: Floats,
-    weights: Floats,
-    out: Floats,
-    moments: Floats,
-    threads: int,
-) -> None: ...
-def depthwise(
-    maps: Floats,
-    scale: Floats,
-    filters: Floats,
-    stride: int,
-    out: Floats,
-    moments: Floats,
-    threads: int,
-) -> None: ...
-def kept_backward(
-    images: Floats,
-    weights: Floats,
-    maps: Floats,
-    scale: Floats,
-    filters: Floats,
-    stride: int,
-    filtered: Floats,
-    filtered_scale: Floats,
-    projection: Floats,
-    gradient: Floats,
-    besides: Floats | None,
-    by_images: Floats | None,
-    by_weights: Floats,
-    by_filters: Floats,
-    by_projection: Floats,
-    by_scale: Floats,
-    by_filtered_scale: Floats,
-    threads: int,
-) -> None: ...
-def expanded_moments(
-    images: Floats,
-    weights: Floats,
-    expand_stride: int,
-    inputs: NDArray[np.float64] | Tensor,
+    weights: Sequence[Floats],
+    averages: Sequence[tuple[Floats, Floats]],
+    batches: Sequence[Tensor],
+    numbers: Sequence[tuple[float, float]],
+    steps: Sequence[tuple[int, int, bool]],
+    training: bool,
     out: Floats,
     threads: int,
-) -> None: ...
-def expanded_depthwise(
-    images: Floats,
-    weights: Floats,
-    expand_stride: int,
-    scale: Floats,
-    filters: Floats,
-    stride: int,
-    out: Floats,
-    moments: Floats,
-    threads: int,
-) -> None: ...
-def normalise_project(
-    values: Floats,
-    scale: Floats,
-    projection: Floats,
-    out: Floats,
-    threads: int,
-) -> None: ...
-def anew_backward(
-    images: Floats,
-    weights: Floats,
-    expand_stride: int,
-    inputs: NDArray[np.float64] | Tensor,
-    scale: Floats,
-    filters: Floats,
-    stride: int,
-    filtered: Floats,
-    filtered_scale: Floats,
-    projection: Floats,
-    gradient: Floats,
-    besides: Floats | None,
-    by_images: Floats | None,
-    by_weights: Floats,
-    by_filters: Floats,
-    by_projection: Floats,
-    by_scale: Floats,
-    by_filtered_scale: Floats,
-    threads: int,
-) -> None: ...
+) -> Bottlenecks: ...
 def product(
     a: Floats,
     b: Floats,

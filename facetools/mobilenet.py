@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facetools import batch_norm
 from facetools.architecture import FIRST, LAST, blocks
-from facetools.bottleneck import Layers, bottleneck
+from facetools.bottlenecks import Bottleneck, bottlenecks
 from facetools.products import pointwise
 
 
@@ -31,13 +31,13 @@ class _Block(nn.Module):
         self._residual = stride == 1 and inputs == outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.after(self.conv[0], images)
+        return bottlenecks(images, [self.after(self.conv[0])])
 
-    def after(self, expansion: Any, images: Tensor) -> Tensor:
-        """What becomes of images that `expansion` expands: the first layer, or what takes its place."""
+    def after(self, expansion: Any) -> Bottleneck:
+        """What it does where `expansion` expands: the first layer, or what takes its place."""
         layers: list[Any] = list(self.conv)
-        (expand, norm, _), (filters, filters_norm, _), last = expansion, layers[-3], layers[-2:]
-        return bottleneck(images, Layers(expand, norm, filters, filters_norm, *last), residual=self._residual)
+        (expand, norm, _), (filters, filters_norm, _), project, last = expansion, *layers[-3:]
+        return Bottleneck(expand, norm, filters, filters_norm, project, last, self._residual)
 
 
 class _Normalised(nn.Sequential):
@@ -57,11 +57,10 @@ class _Features(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         layers: list[Any] = list(self)
-        first, block, *others = layers
-        images = block.after(first, images)
-        for layer in others:
-            images = layer(images)
-        return images
+        first, block, *others, last = layers
+        through = [block.after(first), *(other.after(other.conv[0]) for other in others)]
+        out: Tensor = last(bottlenecks(images, through))
+        return out
 
 
 def mobilenet_v2() -> nn.Sequential:

@@ -79,7 +79,7 @@ def test_layers_of_each_level_are_right(level: str) -> None:
     """Floats are rounded by each level in its way, so they are held against their formulas, not against each other."""
     if "is not to be had here" in run(level, "-c", "from facetools import _core; _core.simd()").stderr:
         pytest.skip(f"no {level} here")
-    files = [f"tests/test_core_{name}.py" for name in ("batch_norm", "kept", "bottleneck", "product")]
+    files = [f"tests/test_core_{name}.py" for name in ("batch_norm", "bottlenecks", "product")]
     done = run(level, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout
 

@@ -90,6 +90,16 @@ std::vector<double> sums_of(const Planes& planes, int threads, Progress& progres
   return added_up(of_pieces);
 }
 
+// scale (4, channels) = that of values of such means and variances.
+void put_scale(const BatchNorm& norm, const float* mean, const float* variance, std::size_t channels, float* scale) {
+  for (std::size_t c = 0; c < channels; ++c) {
+    scale[c] = norm.weight[c];
+    scale[channels + c] = norm.bias[c];
+    scale[2 * channels + c] = mean[c];
+    scale[3 * channels + c] = 1 / std::sqrt(variance[c] + norm.epsilon);
+  }
+}
+
 }  // namespace
 
 bool goes_past_cache(const float* to, std::size_t size) {
@@ -122,15 +132,16 @@ void moments(const Planes& planes, const Moments& out, int threads, Progress& pr
 
 void take_moments(const BatchNorm& norm, const Moments& moments, std::size_t places, std::size_t channels,
                   float* scale) {
+  put_scale(norm, moments.mean, moments.variance, channels, scale);
   const auto of = static_cast<float>(places);
   for (std::size_t c = 0; c < channels; ++c) {
-    scale[c] = norm.weight[c];
-    scale[channels + c] = norm.bias[c];
-    scale[2 * channels + c] = moments.mean[c];
-    scale[3 * channels + c] = 1 / std::sqrt(moments.variance[c] + norm.epsilon);
     norm.mean[c] += norm.momentum * (moments.mean[c] - norm.mean[c]);
     norm.variance[c] += norm.momentum * (moments.variance[c] * (of / (of - 1)) - norm.variance[c]);
   }
+}
+
+void take_averages(const BatchNorm& norm, std::size_t channels, float* scale) {
+  put_scale(norm, norm.mean, norm.variance, channels, scale);
 }
 
 void normalise(const Planes& planes, const Scale& scale, const float* added, float* out, int threads,

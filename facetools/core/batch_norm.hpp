@@ -72,6 +72,9 @@ struct BatchNorm {
 void take_moments(const BatchNorm& norm, const Moments& moments, std::size_t places, std::size_t channels,
                   float* scale);
 
+// The same in use: that of values whose moments are the moving averages.
+void take_averages(const BatchNorm& norm, std::size_t channels, float* scale);
+
 // out = normalised, kept between the bounds, and what there is to be added.
 void normalise(const Planes& planes, const Scale& scale, const float* added, float* out, int threads,
                Progress& progress);

@@ -305,5 +305,6 @@ NB_MODULE(_core, m) {
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
   bind_images(m);
   bind_layers(m);
+  bind_bottlenecks(m);
   m.def("simd", [] { return kernels().name; });
 }

@@ -24,6 +24,7 @@ inline void require(bool right, const char* message) {
 }
 
 void bind_images(nb::module_& m);
+void bind_bottlenecks(nb::module_& m);
 void bind_layers(nb::module_& m);
 
 }  // namespace facetools
