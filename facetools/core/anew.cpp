@@ -149,15 +149,16 @@ std::vector<double> sums_of(const Projected& projected, const Planes& planes, st
                             const float* gradient, int threads, Progress& progress) {
   const std::size_t grain = places_of_task(planes.places);
   std::vector<std::vector<double>> of_ranges((planes.places + grain - 1) / grain);
-  parallel_ranges(threads, planes.places, grain, progress, [&](std::size_t begin, std::size_t end) {
-    const Aligned<float> inner = room<float>(at_a_time * planes.channels);
-    Projected::Found found(outputs, planes.channels);
-    for (std::size_t from = begin; from < end; from += at_a_time) {
-      const std::size_t count = std::min(at_a_time, end - from);
-      projected.spread(gradient, from, count, inner.get());
-      projected.add(gradient, from, count, inner.get(), found);
-    }
-    of_ranges[begin / grain] = found.sums();
+  parallel_ranges_by(threads, planes.places, grain, progress, [&] {
+    return [&, inner = room<float>(at_a_time * planes.channels), found = Projected::Found(outputs, planes.channels)](
+               std::size_t begin, std::size_t end) mutable {
+      for (std::size_t from = begin; from < end; from += at_a_time) {
+        const std::size_t count = std::min(at_a_time, end - from);
+        projected.spread(gradient, from, count, inner.get());
+        projected.add(gradient, from, count, inner.get(), found);
+      }
+      of_ranges[begin / grain] = found.sums();
+    };
   });
   return added_up(of_ranges);
 }

@@ -109,22 +109,23 @@ void filter_maps(const Filters& filters, const MakeRows& make_rows, float* out, 
   const bool past = goes_past_cache(out, maps.count * height * filters.row);
   const Aligned<float> origin = first_filtered(filters, make_rows());
   std::vector<std::vector<double>> of_ranges((maps.count + grain - 1) / grain);
-  parallel_ranges(threads, maps.count, grain, progress, [&](std::size_t begin, std::size_t end) {
-    auto rows = make_rows();
-    Window window(maps);
-    Sums sums(2 * maps.channels, short_sum);
+  const auto filtering = [&](auto& rows, Window& window, Sums& sums, std::size_t map) {
     float* const sum = sums.partial.get();
-    for (std::size_t map = begin; map < end; ++map) {
-      std::size_t next = 0;
-      for (std::size_t row = 0; row < height; ++row) {
-        read_to(row * maps.stride, maps, map, next, rows, window);
-        kernels().layers.filter_row(filters.strip, window.seen(row * maps.stride).data(), past,
-                                    out + (map * height + row) * filters.row,
-                                    {origin.get(), sum, sum + maps.channels});
-        sums.added(filters.strip.width);
-      }
+    std::size_t next = 0;
+    for (std::size_t row = 0; row < height; ++row) {
+      read_to(row * maps.stride, maps, map, next, rows, window);
+      kernels().layers.filter_row(filters.strip, window.seen(row * maps.stride).data(), past,
+                                  out + (map * height + row) * filters.row,
+                                  {origin.get(), sum, sum + maps.channels});
+      sums.added(filters.strip.width);
     }
-    of_ranges[begin / grain] = sums.flushed();
+  };
+  parallel_ranges_by(threads, maps.count, grain, progress, [&] {
+    return [&, rows = make_rows(), window = Window(maps), sums = Sums(2 * maps.channels, short_sum)](
+               std::size_t begin, std::size_t end) mutable {
+      for (std::size_t map = begin; map < end; ++map) filtering(rows, window, sums, map);
+      of_ranges[begin / grain] = sums.flushed();
+    };
   });
   moments.take(added_up(of_ranges), origin.get(), maps.count * height * filters.strip.width);
 }
@@ -163,7 +164,7 @@ class Descent {
     }
   }
 
-  // The sums by filter, and then those of the rows.
+  // The sums by filter, and then those of the rows, of all maps since the last ones.
   std::vector<double> sums() { return joined(by_filter_.flushed(), rows_.sums()); }
 
  private:
@@ -186,10 +187,11 @@ std::vector<double> descend_maps(const Filters& filters, const MakeRows& make_ro
                                  int threads, Progress& progress) {
   const std::size_t count = filters.maps.count, grain = maps_at_a_time(filters.maps);
   std::vector<std::vector<double>> of_ranges((count + grain - 1) / grain);
-  parallel_ranges(threads, count, grain, progress, [&](std::size_t begin, std::size_t end) {
-    Descent descent(filters, make_rows());
-    for (std::size_t map = begin; map < end; ++map) descent.go(map, gradient);
-    of_ranges[begin / grain] = descent.sums();
+  parallel_ranges_by(threads, count, grain, progress, [&] {
+    return [&, descent = Descent(filters, make_rows())](std::size_t begin, std::size_t end) mutable {
+      for (std::size_t map = begin; map < end; ++map) descent.go(map, gradient);
+      of_ranges[begin / grain] = descent.sums();
+    };
   });
   return added_up(of_ranges);
 }

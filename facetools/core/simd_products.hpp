@@ -68,11 +68,12 @@ void multiply_rows(const Factor& a, std::size_t row, const float* b, std::size_t
   if constexpr (rows > 1) multiply_rows<Simd, rows / 2, vectors>(a, row, b, step, add, out);
 }
 
-// As many columns of the product as there are, at most so many vectors at a time.
+// As many columns of the product as there are, at most so many vectors at a time. One alone is slow, so that a last four
+// are two times two.
 template <class Simd, std::size_t vectors>
 void multiply_columns(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
   constexpr std::size_t some = vectors * Simd::lanes;
-  for (; columns >= some; columns -= some, b += some, out += some)
+  for (; columns >= some && (vectors < 3 || columns != 4 * Simd::lanes); columns -= some, b += some, out += some)
     multiply_rows<Simd, Simd::registers / 4, vectors>(a, 0, b, step, add, out);
   if constexpr (vectors > 1) multiply_columns<Simd, vectors - 1>(a, b, columns, step, add, out);
 }

@@ -22,10 +22,10 @@ class Sums {
     if ((places_ += places) >= most_) flush();
   }
 
-  // All of them; nothing is left.
+  // All of them; it begins anew.
   std::vector<double> flushed() {
     flush();
-    return std::move(total_);
+    return std::exchange(total_, std::vector<double>(total_.size()));
   }
 
   Aligned<float> partial;
