@@ -53,7 +53,8 @@ Bottleneck bottleneck_of(const ImageBatch& images, const Tensor<const float>* ni
   const std::size_t channels = nine[0].shape(0), outputs = nine[6].shape(0);
   require(channels >= 1 && channels % channels_in == 0, "weights: their channels are no multiple of 16");
   require(outputs >= 1, "weights: nothing is projected");
-  const std::size_t kernel = nine[0].size() == channels * images.channels ? 1 : 3, inputs = kernel * kernel * images.channels;
+  const std::size_t kernel = nine[0].size() == channels * images.channels ? 1 : 3;
+  const std::size_t inputs = kernel * kernel * images.channels;
   require(inputs <= few || (kernel == 1 && inputs % channels_in == 0), "weights: of no number of inputs that is known");
   require(expand_stride == 1 || (kernel == 3 && expand_stride == 2), "stride: not one of the kernel");
   require(stride == 1 || stride == 2, "stride: neither 1 nor 2");

@@ -17,8 +17,7 @@ namespace facetools {
 
 namespace {
 
-// Places of channels, which are the last side, of as many sides as there are; or weights, of which the first side is
-// that of what they make.
+// Places of channels, which are the last side, of as many sides as there are.
 using Read = Tensor<const float>;
 using Written = Tensor<float>;
 using Table = Tensor<const float, 2>;

@@ -1,7 +1,6 @@
 #include "bottlenecks.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -150,8 +149,8 @@ Bottlenecks::Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>
     next.values = made ? made.get() : out;
     Passed passed = pass(given, all[i], training, made ? made.get() : out, threads, progress);
     passed.out = std::move(made);
+    // In use the next one alone wants what came out.
     if (!training) passed_.clear();
-    // In use, too, what came out last is wanted by the next one.
     passed_.push_back(std::move(passed));
     given = next;
   }

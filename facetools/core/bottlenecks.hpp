@@ -1,5 +1,5 @@
-// Linear bottlenecks one after another (Sandler et al. 2018), and back. What lies between them is kept here until then:
-// a step through a network goes to them and back in one call each, whatever their number.
+// Through linear bottlenecks one after another (Sandler et al. 2018), and back. What lies between them is kept here, so
+// that a step goes through all of them in one call, and back in one: between calls caches lose what both need.
 #pragma once
 
 #include <cstddef>
@@ -58,8 +58,8 @@ struct LearnedGradients {
 
 class Bottlenecks {
  public:
-  // out = what they make of images. In training moving averages follow; else normalisation goes by these, and nothing is
-  // kept for a way back.
+  // out = what they make of images. In training moving averages follow; else normalisation goes by these, and nothing
+  // is kept for a way back.
   Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>& all, bool training, float* out, int threads,
               Progress& progress);
   Bottlenecks(Bottlenecks&&) = default;

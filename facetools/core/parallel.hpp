@@ -40,13 +40,13 @@ class Progress {
   double from_ = 0, to_ = 1;
 };
 
-// Calls own(), and meanwhile help() in `count` other threads; neither may throw. To start threads takes longer than many
-// a task does, so they are kept, and awake for a moment.
+// Calls own(), and meanwhile help() in `count` other threads; neither may throw. To start threads takes longer than
+// many a task does, so they are kept, and awake for a moment.
 void with_helpers(std::size_t count, const std::function<void()>& help, const std::function<void()>& own);
 
-// Calls body(task) for each task below tasks, on that many threads, the calling one included; each has a body of its own
-// by make_body(), with what it needs room for. The first exception stops the others and is thrown again here. Tasks
-// should last well under a tenth of a second.
+// Calls body(task) for each task below tasks, on that many threads, the calling one included. Each has a body of its
+// own, by make_body(), with what it needs room for. The first exception stops the others and is thrown again here.
+// Tasks should last well under a tenth of a second.
 template <class MakeBody>
 void parallel_for_by(int threads, std::size_t tasks, Progress& progress, const MakeBody& make_body) {
   std::atomic<std::size_t> next{0};
