@@ -16,6 +16,7 @@ from torch import Tensor
 
 from facetools import _core
 from facetools.batch_norm import fits, images_of, maps_of, relu6, usual
+from facetools.products import rounded
 
 #: Inputs at most of an expansion, unless they are sixteens of channels.
 FEW = 32
@@ -141,6 +142,7 @@ def _passed(maps: Tensor, blocks: Sequence[Bottleneck], weights: Sequence[Tensor
         [(norm.eps, norm.momentum) for norm in norms],
         _steps(blocks),
         norms[0].training,
+        rounded(),
         out,
         torch.get_num_threads(),
     )

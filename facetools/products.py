@@ -3,6 +3,9 @@ they have in training it makes them in two thirds of the time that torch takes."
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -12,16 +15,42 @@ from torch.nn import functional as F
 from facetools import _core
 
 
+_rounding = ContextVar("rounding", default=False)
+
+
+def rounds() -> bool:
+    """Whether the core gains by factors that are rounded to bfloat16: by the tiles of AMX, which multiply such."""
+    return _core.simd() == "amx"
+
+
+@contextmanager
+def rounding(allowed: bool) -> Iterator[None]:
+    """Meanwhile layers may have the core round the factors of their large products to bfloat16, and on the way back
+    through them, if it gains. Sums of these and all else stay float32."""
+    before = _rounding.set(allowed and rounds())
+    try:
+        yield
+    finally:
+        _rounding.reset(before)
+
+
+def rounded() -> bool:
+    """Whether they do so now."""
+    return _rounding.get()
+
+
 def plain(values: Tensor) -> bool:
     """Whether they are float32 in memory, as the core takes them, and to be computed with as such."""
     return values.device.type == "cpu" and values.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
-def product(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False) -> Tensor:
-    """a b, float32 (rows, columns) of float32 (rows, inner) and (inner, columns), of which each may be given turned.
-    The columns are a multiple of 16."""
+def product(
+    a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False, rounded: bool = False
+) -> Tensor:
+    """a b, float32 (rows, columns) of float32 (rows, inner) and (inner, columns), of which each may be given turned,
+    and `rounded` to bfloat16 first where the core `rounds`. The columns are a multiple of 16."""
     out = torch.empty(a.shape[turned_a], b.shape[not turned_b])
-    _core.product(a, b, turned_a, turned_b, out, torch.get_num_threads())
+    _core.product(a, b, turned_a, turned_b, rounded, out, torch.get_num_threads())
     return out
 
 
@@ -78,15 +107,16 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(rows, weight)
+        ctx.rounded = rounded()
         weights = weight.flatten(1)
         # Where fewer values lie in them, the rows and what comes of them are turned instead of the weights.
         if len(rows) % 16 == 0 and len(rows) * sum(weights.shape) < weights.numel():
-            return product(weights, rows, turned_b=True).t().contiguous()
-        return product(rows, weights, turned_b=True)
+            return product(weights, rows, turned_b=True, rounded=ctx.rounded).t().contiguous()
+        return product(rows, weights, turned_b=True, rounded=ctx.rounded)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         rows, weight = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        by_rows = product(gradient, weight.flatten(1)) if ctx.needs_input_grad[0] else None
-        return by_rows, as_weight(product(gradient, rows, turned_a=True), weight)
+        gradient, weights = gradient.contiguous(), weight.flatten(1)
+        by_rows = product(gradient, weights, rounded=ctx.rounded) if ctx.needs_input_grad[0] else None
+        return by_rows, as_weight(product(gradient, rows, turned_a=True, rounded=ctx.rounded), weight)

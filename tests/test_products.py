@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetools import _core
-from facetools.products import Dense, pointwise, times
+from facetools.products import Dense, pointwise, rounding, rounds, times
 
 
 def learned(layer: nn.Module, given: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -89,6 +89,27 @@ def test_what_is_not_for_the_core_is_left_to_torch(calls: list[int]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert Dense(32, 16)(rows).dtype == torch.bfloat16
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("layer", "given"),
+    [
+        (Dense(256, 512), torch.randn(16, 256)),
+        (Dense(48, 80), torch.randn(37, 48)),
+        (nn.Conv2d(32, 64, 1, bias=False), images(3, 32, 5, 7)),
+    ],
+)
+def test_factors_are_rounded_where_they_may_be_and_it_gains(layer: nn.Module, given: Tensor) -> None:
+    plain = learned(layer, given, torch.float32)
+    with rounding(True):
+        rounded = learned(layer, given, torch.float32)
+        with rounding(False):
+            again = learned(layer, given, torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    for number, (one, other) in enumerate(zip(plain, rounded, strict=True)):
+        # What comes last, if it is a fourth, is the gradient by a bias, which is no product.
+        assert torch.equal(one, other) == (number == 3 or not rounds())
+        assert torch.linalg.norm(one - other) <= 0.01 * torch.linalg.norm(one)
 
 
 def test_gradients_that_are_not_asked_for_are_not_made(calls: list[int]) -> None:

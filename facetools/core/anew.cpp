@@ -317,7 +317,7 @@ void anew_backward(const Expansion& expansion, const InputMoments<const double>&
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
     const Planes planes{filtered.values + first * places, places, group};
     const Scale after = filtered.scale.from(first);
-    const Projected projected(planes, after, {outputs, weights_of.get()});
+    const Projected projected(planes, after, {outputs, weights_of.get(), projection.multiply});
     const std::vector<double> sums = sums_of(projected, planes, outputs, outer, threads, progress);
     put_columns(sums.data() + 2 * group, outputs, channels, first, group, out.by_projection);
     const Drag after_drag(after, places, sums.data(), sums.data() + group, group, out.by_filtered_scale.from(first));

@@ -114,7 +114,7 @@ void take_averages(std::vector<Bottleneck>& all, const Averages& averages, const
 }
 
 Bottlenecks pass(const Tensor<const float, 4>& images, const Weights<const float>& weights, const Averages& averages,
-                 const Batches& batches, const Numbers& numbers, const Steps& steps, bool training,
+                 const Batches& batches, const Numbers& numbers, const Steps& steps, bool training, bool rounded,
                  const Tensor<float>& out, int threads) {
   const ImageBatch given = images_of(images);
   std::vector<Bottleneck> all = bottlenecks_of(given, weights, steps);
@@ -122,7 +122,7 @@ Bottlenecks pass(const Tensor<const float, 4>& images, const Weights<const float
   float* const to = values_of(out, out_of(given, all));
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  Bottlenecks passed(given, all, training, to, threads, silent);
+  Bottlenecks passed(given, all, training, rounded, to, threads, silent);
   if (training)
     for (const auto& taken : batches) ++*taken.data();
   return passed;
@@ -159,7 +159,7 @@ void bind_bottlenecks(nb::module_& m) {
            "threads"_a);
   m.def("bottlenecks", pass, nb::arg("images").noconvert(), nb::arg("weights").noconvert(),
         nb::arg("averages").noconvert(), nb::arg("batches").noconvert(), "numbers"_a, "steps"_a, "training"_a,
-        nb::arg("out").noconvert(), "threads"_a);
+        "rounded"_a, nb::arg("out").noconvert(), "threads"_a);
 }
 
 }  // namespace facetools

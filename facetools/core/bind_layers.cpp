@@ -11,6 +11,7 @@
 #include "adadelta.hpp"
 #include "batch_norm.hpp"
 #include "product.hpp"
+#include "simd.hpp"
 #include "tensor.hpp"
 
 namespace facetools {
@@ -113,20 +114,21 @@ Factor factor_of(const Table& values, bool turned) {
   return {values.data(), rows, columns, columns, 1};
 }
 
-void product_of(const Table& a, const Table& b, bool turned_a, bool turned_b, const Tensor<float, 2>& out,
-                int threads) {
+void product_of(const Table& a, const Table& b, bool turned_a, bool turned_b, bool rounded,
+                const Tensor<float, 2>& out, int threads) {
   const Factor left = factor_of(a, turned_a), right = factor_of(b, turned_b);
   const std::size_t columns = right.inner;
   require(left.inner == right.rows && left.inner >= 1, "a, b: not of shapes that fit");
   require(out.shape(0) == left.rows && out.shape(1) == columns, "out: not of the shape of the product");
   require(columns % channels_in == 0, "out: its columns are no multiple of 16");
   float* const to = out.data();
+  const Multiply multiply = multiply_by(rounded);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  if (!turned_b) return product(left, right.values, columns, to, threads, silent);
+  if (!turned_b) return product(left, right.values, columns, multiply, to, threads, silent);
   const Aligned<float> lines = room<float>(right.rows * columns);
   transpose(right.values, columns, right.rows, columns, lines.get(), threads, silent);
-  product(left, lines.get(), columns, to, threads, silent);
+  product(left, lines.get(), columns, multiply, to, threads, silent);
 }
 
 template <class T>
@@ -165,7 +167,7 @@ void bind_layers(nb::module_& m) {
         "low"_a, "high"_a, nb::arg("gradient").noconvert(), nb::arg("by_value").noconvert(),
         nb::arg("by_scale").noconvert(), "threads"_a);
   m.def("product", product_of, nb::arg("a").noconvert(), nb::arg("b").noconvert(), "turned_a"_a, "turned_b"_a,
-        nb::arg("out").noconvert(), "threads"_a);
+        "rounded"_a, nb::arg("out").noconvert(), "threads"_a);
   m.def("adadelta", adadelta_step, nb::arg("parameters").noconvert(), nb::arg("gradients").noconvert(),
         nb::arg("squares").noconvert(), nb::arg("steps").noconvert(), nb::arg("taken").noconvert(), "rate"_a, "decay"_a,
         "epsilon"_a, "weight_decay"_a, "threads"_a);

@@ -16,22 +16,25 @@ namespace {
 // Channels at most that lie together: of maps that are kept, and of those that are made anew.
 constexpr std::size_t kept_together = 96, anew_together = 48;
 
+// What lies together comes in so many channels where factors are rounded, which are multiplied by as many at a time.
+constexpr std::size_t rounded_together = 32;
+
 constexpr Bounds linear{-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
 
 std::size_t seen(std::size_t side, std::size_t stride) { return (side - 1) / stride + 1; }
 
-// How many of them lie together: whole sixteens that divide them, and no more than that.
-std::size_t together(std::size_t channels, std::size_t most) {
-  std::size_t group = channels_in;
-  for (std::size_t some = channels_in; some <= most; some += channels_in)
+// How many of them lie together: a multiple of `least` that divides them, and no more than `most`.
+std::size_t together(std::size_t channels, std::size_t least, std::size_t most) {
+  std::size_t group = least;
+  for (std::size_t some = least; some <= most; some += least)
     if (channels % some == 0) group = some;
   return group;
 }
 
-Grouped grouped(const MapShape& maps, bool anew, int threads) {
+Grouped grouped(const MapShape& maps, bool anew, std::size_t least, int threads) {
   // Of which each thread takes some: no sum depends on how many lie together.
   const std::size_t shared = maps.channels / (2 * static_cast<std::size_t>(std::max(threads, 1)));
-  return {maps, together(maps.channels, anew ? anew_together : std::min(kept_together, shared))};
+  return {maps, together(maps.channels, least, anew ? anew_together : std::min(kept_together, shared))};
 }
 
 // weight, bias, mean and inverse deviation of each channel, a row each.
@@ -68,16 +71,18 @@ ImageBatch Bottleneck::next(const ImageBatch& images) const {
   return {nullptr, shape.count, shape.filtered_height(), shape.filtered_width(), outputs};
 }
 
-Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck& by, bool training, float* out,
-                                      int threads, Progress& progress) {
+Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck& by, bool training, bool rounded,
+                                      float* out, int threads, Progress& progress) {
   const MapShape shape = by.maps(images);
   const std::size_t inputs = by.inputs(images), channels = by.channels, outputs = by.outputs;
   const std::size_t places = shape.filtered_places();
-  const bool anew = inputs <= few;
+  rounded = rounded && inputs >= rounded_together && channels % rounded_together == 0;
+  const bool anew = inputs <= few && !rounded;
   Passed made;
   made.images = images;
   made.by = by;
-  made.maps = grouped(shape, anew, threads);
+  made.maps = grouped(shape, anew, rounded ? rounded_together : channels_in, threads);
+  made.multiply = multiply_by(rounded);
   made.filtered = room<float>(places * channels);
   const Aligned<float> found = room<float>(2 * channels);
   const Moments of_maps{found.get(), found.get() + channels};
@@ -95,7 +100,8 @@ Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck
                        progress);
   } else {
     made.expanded = room<float>(shape.places() * channels);
-    expand(rows_of(images), by.expand.weights, made.maps, made.expanded.get(), of_maps, threads, progress);
+    expand(rows_of(images), by.expand.weights, made.maps, made.multiply, made.expanded.get(), of_maps, threads,
+           progress);
     made.scale = scaling(by.expand.norm, of_maps, shape.places(), channels, training);
     depthwise(made.maps, made.expanded.get(), scaled(), by.filters.weights, made.filtered.get(), of_maps, threads,
               progress);
@@ -103,7 +109,7 @@ Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck
   made.filtered_scale = scaling(by.filters.norm, of_maps, places, channels, training);
   made.projected = room<float>(places * outputs);
   normalise_project({made.filtered.get(), places, channels}, made.maps.group,
-                    scale_of(made.filtered_scale, channels, relu6), {outputs, by.project.weights},
+                    scale_of(made.filtered_scale, channels, relu6), {outputs, by.project.weights, made.multiply},
                     made.projected.get(), threads, progress);
   const Planes projected{made.projected.get(), places, outputs};
   const Aligned<float> of_outputs = room<float>(2 * outputs);
@@ -127,7 +133,7 @@ void Bottlenecks::pass_back(const Passed& passed, const ImageBatch& images, cons
   to.besides = by.residual ? gradient : nullptr;
   const Scale scale = scale_of(passed.scale, channels, relu6);
   const Filtered filtered{passed.filtered.get(), scale_of(passed.filtered_scale, channels, relu6)};
-  const Projection projection{outputs, by.project.weights};
+  const Projection projection{outputs, by.project.weights, passed.multiply};
   if (passed.expanded) {
     kept_backward(rows_of(images), by.expand.weights, passed.maps, passed.expanded.get(), scale, by.filters.weights,
                   filtered, projection, inner.get(), to, threads, progress);
@@ -140,14 +146,14 @@ void Bottlenecks::pass_back(const Passed& passed, const ImageBatch& images, cons
   transpose(by_columns.get(), inputs, channels, inputs, out.layers.by_weights, threads, progress);
 }
 
-Bottlenecks::Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>& all, bool training, float* out,
-                         int threads, Progress& progress) {
+Bottlenecks::Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>& all, bool training, bool rounded,
+                         float* out, int threads, Progress& progress) {
   ImageBatch given = images;
   for (std::size_t i = 0; i < all.size(); ++i) {
     ImageBatch next = all[i].next(given);
     Aligned<float> made = i + 1 < all.size() ? room<float>(next.places() * next.channels) : nullptr;
     next.values = made ? made.get() : out;
-    Passed passed = pass(given, all[i], training, made ? made.get() : out, threads, progress);
+    Passed passed = pass(given, all[i], training, rounded, made ? made.get() : out, threads, progress);
     passed.out = std::move(made);
     // In use the next one alone wants what came out.
     if (!training) passed_.clear();

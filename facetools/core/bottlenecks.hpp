@@ -47,7 +47,8 @@ struct Bottleneck {
 };
 
 // Inputs at most of an expansion that is not kept but made anew on the way back: more cost more to make, and what they
-// are expanded to is smaller. Those of a kernel of 3 are never more; others come in sixteens where they are more.
+// are expanded to is smaller. Those of a kernel of 3 are never more; others come in sixteens where they are more. Where
+// factors are rounded, which makes it cheaper to go by whole groups of channels, 32 are not few.
 constexpr std::size_t few = 32;
 
 // Of the gradient by what comes out of one of them those by what it has learned.
@@ -59,9 +60,9 @@ struct LearnedGradients {
 class Bottlenecks {
  public:
   // out = what they make of images. In training moving averages follow; else normalisation goes by these, and nothing
-  // is kept for a way back.
-  Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>& all, bool training, float* out, int threads,
-              Progress& progress);
+  // is kept for a way back. If they may be `rounded`, so are factors of large products where it gains, there and back.
+  Bottlenecks(const ImageBatch& images, const std::vector<Bottleneck>& all, bool training, bool rounded, float* out,
+              int threads, Progress& progress);
   Bottlenecks(Bottlenecks&&) = default;
 
   // From the gradient by what came out of such images those by the images, if there is room for them, and by what each
@@ -78,6 +79,7 @@ class Bottlenecks {
     ImageBatch images;  // that it was given
     Bottleneck by;
     Grouped maps;
+    Multiply multiply;
     Aligned<float> expanded;    // if it is kept,
     Aligned<float> columns;     // or weights (inputs, channels) by which it is made anew
     Aligned<double> of_inputs;  // and InputMoments
@@ -85,8 +87,8 @@ class Bottlenecks {
     Aligned<float> scale, filtered_scale, projected_scale;  // (4, channels)
   };
 
-  static Passed pass(const ImageBatch& images, const Bottleneck& by, bool training, float* out, int threads,
-                     Progress& progress);
+  static Passed pass(const ImageBatch& images, const Bottleneck& by, bool training, bool rounded, float* out,
+                     int threads, Progress& progress);
   static void pass_back(const Passed& passed, const ImageBatch& images, const Bottleneck& by, const float* gradient,
                         float* by_images, const LearnedGradients& out, int threads, Progress& progress);
 

@@ -61,8 +61,8 @@ class StoredBack : public Stored {
 
 }  // namespace
 
-void expand(const Factor& images, const float* weights, const Grouped& maps, float* out, const Moments& moments,
-            int threads, Progress& progress) {
+void expand(const Factor& images, const float* weights, const Grouped& maps, Multiply multiply, float* out,
+            const Moments& moments, int threads, Progress& progress) {
   const std::size_t inputs = images.inner, group = maps.group;
   each_group(maps, threads, progress, [&](std::size_t first) {
     Progress silent(nullptr);
@@ -74,8 +74,7 @@ void expand(const Factor& images, const float* weights, const Grouped& maps, flo
     for (std::size_t from = 0; from < images.rows; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, images.rows - from);
       float* const to = maps_of + from * group;
-      layers().multiply({images.values + from * inputs, count, inputs, inputs, 1}, columns.get(), group, group, false,
-                        to);
+      multiply({images.values + from * inputs, count, inputs, inputs, 1}, columns.get(), group, group, false, to);
       // Of what lies between a value and the first of its channel, so that a mean far from 0 costs no digits.
       layers().gather(to, count, group, {maps_of, sum, sum + group});
       sums.added(count);
@@ -107,7 +106,7 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     Progress silent(nullptr);
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
     const Scale after = filtered.scale.from(first);
-    const Projected projected({filtered.values + first * places, places, group}, after, {outputs, weights_of.get()});
+    const Projected projected({filtered.values + first * places, places, group}, after, {outputs, weights_of.get(), projection.multiply});
     const Aligned<float> inner = room<float>(places * group);
     Projected::Found found(outputs, group);
     for (std::size_t from = 0; from < places; from += at_a_time) {
@@ -133,14 +132,14 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     const double* const passed = back.data() + 9 * group;
     const Drag drag(scale.from(first), planes.places, passed, passed + group, group, out.by_scale.from(first));
     descend(planes, scale.from(first), drag, by_value, by_value, 1, silent);
-    product({by_value, group, planes.places, 1, group}, images.values, inputs, out.by_weights + first * inputs, 1,
-            silent);
+    product({by_value, group, planes.places, 1, group}, images.values, inputs, projection.multiply,
+            out.by_weights + first * inputs, 1, silent);
   });
   if (out.by_images == nullptr) return;
   parallel_ranges(threads, one.places(), at_a_time, progress, [&](std::size_t from, std::size_t end) {
     for (std::size_t first = 0; first < channels; first += group)
-      layers().multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
-                        weights + first * inputs, inputs, inputs, first > 0, out.by_images + from * inputs);
+      projection.multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
+                          weights + first * inputs, inputs, inputs, first > 0, out.by_images + from * inputs);
     if (out.besides != nullptr)
       for (std::size_t i = from * inputs; i < end * inputs; ++i) out.by_images[i] += out.besides[i];
   });

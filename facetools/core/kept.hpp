@@ -13,14 +13,14 @@
 namespace facetools {
 
 // out = images (places, inputs) times turned weights (channels, inputs), and the moments of that.
-void expand(const Factor& images, const float* weights, const Grouped& maps, float* out, const Moments& moments,
-            int threads, Progress& progress);
+void expand(const Factor& images, const float* weights, const Grouped& maps, Multiply multiply, float* out,
+            const Moments& moments, int threads, Progress& progress);
 
 // out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (channels, 9), and the moments of that.
 void depthwise(const Grouped& maps, const float* values, const Scale& scale, const float* filters, float* out,
                const Moments& moments, int threads, Progress& progress);
 
-// From the gradient by the projected maps (places, outputs) all others.
+// From the gradient by the projected maps (places, outputs) all others, all by products as the projection's.
 void kept_backward(const Factor& images, const float* weights, const Grouped& maps, const float* values,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
                    const float* gradient, const BottleneckGradients& out, int threads, Progress& progress);

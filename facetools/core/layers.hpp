@@ -41,6 +41,9 @@ struct Gathered {
   float *sum, *squares;
 };
 
+// out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns). Rows of both lie `step` apart.
+using Multiply = void (*)(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out);
+
 struct Layers {
   // Gathers values (places, channels).
   void (*gather)(const float* values, std::size_t places, std::size_t channels, const Gathered& in);
@@ -72,8 +75,10 @@ struct Layers {
   void (*lead_row_back)(const Strip& strip, std::size_t width, const float* const* gradients, const float* values,
                         float* by_filter, float* out);
 
-  // out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns). Rows of both lie `step` apart.
-  void (*multiply)(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out);
+  Multiply multiply;
+
+  // The same, but each factor is rounded to bfloat16 where the level gains by it. Sums stay floats.
+  Multiply multiply_rounded;
 };
 
 }  // namespace facetools

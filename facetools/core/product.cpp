@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "simd.hpp"
-
 namespace facetools {
 
 namespace {
@@ -20,7 +18,8 @@ std::size_t rows_of_task(std::size_t rows, std::size_t across, int threads) {
 
 }  // namespace
 
-void product(const Factor& a, const float* b, std::size_t columns, float* out, int threads, Progress& progress) {
+void product(const Factor& a, const float* b, std::size_t columns, Multiply multiply, float* out, int threads,
+             Progress& progress) {
   const std::size_t across = (columns + columns_of_task - 1) / columns_of_task;
   const std::size_t some = rows_of_task(a.rows, across, threads), down = (a.rows + some - 1) / some;
   parallel_for(threads, down * across, progress, [&](std::size_t task) {
@@ -29,7 +28,7 @@ void product(const Factor& a, const float* b, std::size_t columns, float* out, i
     Factor part{a.values + row * a.row_step, std::min(some, a.rows - row), 0, a.row_step, a.inner_step};
     for (std::size_t i = 0; i < a.inner; i += inner_at_a_time, part.values += inner_at_a_time * a.inner_step) {
       part.inner = std::min(inner_at_a_time, a.inner - i);
-      kernels().layers.multiply(part, b + i * columns + column, width, columns, i > 0, out + row * columns + column);
+      multiply(part, b + i * columns + column, width, columns, i > 0, out + row * columns + column);
     }
   });
 }

@@ -10,7 +10,8 @@ namespace facetools {
 
 // out (rows, columns) = a b, of which b is (inner, columns), of a multiple of `channels_in` columns. No sum depends on
 // the number of threads.
-void product(const Factor& a, const float* b, std::size_t columns, float* out, int threads, Progress& progress);
+void product(const Factor& a, const float* b, std::size_t columns, Multiply multiply, float* out, int threads,
+             Progress& progress);
 
 // out (columns, rows), rows of it `step` apart, = values (rows, columns), turned.
 void transpose(const float* values, std::size_t rows, std::size_t columns, std::size_t step, float* out, int threads,

@@ -17,8 +17,8 @@ void normalise_project(const Planes& planes, std::size_t group, const Scale& sca
     for (std::size_t c = 0; c < channels; c += group) {
       kernels().layers.clamp(by.affine().from(c), planes.values + c * planes.places + from * group, count, group, false,
                              kept.get());
-      kernels().layers.multiply({kept.get(), count, group, group, 1}, weights.get() + c * columns, columns, columns,
-                                c > 0, rows.made_at(out + from * outputs));
+      projection.multiply({kept.get(), count, group, group, 1}, weights.get() + c * columns, columns, columns, c > 0,
+                          rows.made_at(out + from * outputs));
     }
     rows.put(count, out + from * outputs);
   });

@@ -72,8 +72,8 @@ class Projected {
   // From the gradient by what is projected, some places of that by what is kept from 0 to 6.
   void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
     const std::size_t outputs = projection_.outputs;
-    kernels().layers.multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights,
-                              planes_.channels, planes_.channels, false, out);
+    projection_.multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights,
+                         planes_.channels, planes_.channels, false, out);
   }
 
   // What is summed up of some places.
@@ -93,12 +93,12 @@ class Projected {
   // Adds some places, `at_a_time` at most, of which `inner` is what is spread.
   void add(const float* gradient, std::size_t place, std::size_t count, const float* inner, Found& to) const {
     const std::size_t outputs = projection_.outputs, channels = planes_.channels;
-    const Layers& layers = kernels().layers;
     float* const sum = to.passed.partial.get();
-    layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, to.kept.get(), sum, sum + channels);
+    kernels().layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, to.kept.get(), sum,
+                                sum + channels);
     to.passed.added(count);
-    layers.multiply({gradient + place * outputs, outputs, count, 1, outputs}, to.kept.get(), channels, channels, true,
-                    to.by_weight.partial.get());
+    projection_.multiply({gradient + place * outputs, outputs, count, 1, outputs}, to.kept.get(), channels, channels,
+                         true, to.by_weight.partial.get());
     to.by_weight.added(count);
   }
 

@@ -38,6 +38,7 @@ struct Filtered {
 struct Projection {
   std::size_t outputs;
   const float* weights;
+  Multiply multiply;
 };
 
 // Of the gradient by what is projected those by all that it is made of.

@@ -138,10 +138,20 @@ const Kernels& kernels();
 // The same, fit for codes of that many bits: a distance of 256 does not fit the bytes of a vector.
 const Kernels& kernels_for(std::size_t bits);
 
+// How factors are multiplied, which may be rounded or not.
+inline Multiply multiply_by(bool rounded) {
+  const Layers& layers = kernels().layers;
+  return rounded ? layers.multiply_rounded : layers.multiply;
+}
+
 const Kernels& portable_kernels();
 #if defined(__x86_64__)
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
+#if defined(FACETOOLS_AMX)
+const Kernels& amx_kernels();
+bool amx_is_there();
+#endif
 #elif defined(__aarch64__)
 const Kernels& neon_kernels();
 #endif
