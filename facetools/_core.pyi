@@ -120,6 +120,7 @@ def bottlenecks(
     numbers: Sequence[tuple[float, float]],
     steps: Sequence[tuple[int, int, bool]],
     training: bool,
+    rounded: bool,
     out: Floats,
     threads: int,
 ) -> Bottlenecks: ...
@@ -128,6 +129,7 @@ def product(
     b: Floats,
     turned_a: bool,
     turned_b: bool,
+    rounded: bool,
     out: Floats,
     threads: int,
 ) -> None: ...

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from facetools import _core
 
-
 _rounding = ContextVar("rounding", default=False)
 
 
@@ -44,9 +43,7 @@ def plain(values: Tensor) -> bool:
     return values.device.type == "cpu" and values.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
-def product(
-    a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False, rounded: bool = False
-) -> Tensor:
+def product(a: Tensor, b: Tensor, *, turned_a: bool = False, turned_b: bool = False, rounded: bool = False) -> Tensor:
     """a b, float32 (rows, columns) of float32 (rows, inner) and (inner, columns), of which each may be given turned,
     and `rounded` to bfloat16 first where the core `rounds`. The columns are a multiple of 16."""
     out = torch.empty(a.shape[turned_a], b.shape[not turned_b])

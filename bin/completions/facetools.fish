@@ -58,7 +58,7 @@ complete -c fa-train -l distillation -r -d 'Share of the truth that the scores o
 complete -c fa-train -l teacher -r -d 'Scores of the images, as of fa-predict, that are learned; of several, their mean logits'
 complete -c fa-train -l flip-average -l no-flip-average -d 'Score faces by them and their mirror images'
 complete -c fa-train -l growth -r -d 'Begin with images of this share of their size, and let them grow'
-complete -c fa-train -l amp -x -a 'auto off bf16' -d 'bfloat16 where a GPU, or the AMX of a CPU, gains by it; never; or always'
+complete -c fa-train -l amp -x -a 'auto off bf16' -d 'bfloat16 where a GPU or the AMX of a CPU gains by it, never, or always'
 complete -c fa-train -l valid-share -r -d 'Held out for validation where there is no partition'
 complete -c fa-train -l cache -r -d 'Where decoded images are kept: by default in memory, if they fill less than a quarter of it'
 complete -c fa-train -l sync-batchnorm -l no-sync-batchnorm -d 'Whether several processes normalise by the statistics of all of a batch, or each by its parts'

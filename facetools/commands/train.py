@@ -133,7 +133,9 @@ def fa_train(
         float | None,
         typer.Option(metavar="SHARE", help="Begin with images of this share of their size, and let them grow."),
     ] = None,
-    amp: Annotated[Amp | None, typer.Option(help="bfloat16 where a GPU, or the AMX of a CPU, gains by it; never; or always.")] = None,
+    amp: Annotated[
+        Amp | None, typer.Option(help="bfloat16 where a GPU or the AMX of a CPU gains by it, never, or always.")
+    ] = None,
     valid_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
