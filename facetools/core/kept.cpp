@@ -106,7 +106,8 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     Progress silent(nullptr);
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
     const Scale after = filtered.scale.from(first);
-    const Projected projected({filtered.values + first * places, places, group}, after, {outputs, weights_of.get(), projection.multiply});
+    const Projected projected({filtered.values + first * places, places, group}, after,
+                              {outputs, weights_of.get(), projection.multiply});
     const Aligned<float> inner = room<float>(places * group);
     Projected::Found found(outputs, group);
     for (std::size_t from = 0; from < places; from += at_a_time) {

@@ -171,7 +171,7 @@ void multiply_tiles(const Tile (*a)[most_terms / terms], const Tile (*b)[most_te
   settle();
 }
 
-// Sums of rows, `step` apart or `other_step` there.
+// Some rows, `step` apart here and `other_step` there.
 void copy(const float* from, std::size_t step, std::size_t rows, std::size_t columns, float* to,
           std::size_t other_step) {
   for (std::size_t row = 0; row < rows; ++row)
