@@ -29,8 +29,8 @@ class Step:
         self.average = optimization.Average(model, recipe.averaging) if recipe.averaging else None
         self.judged = model if self.average is None else cast(AttributeNet, self.average.module)
         self.rate = recipe.rate
-        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains; there the core
-        # alone may round, the factors of its products.
+        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains; there
+        # the core alone may round, the factors of its products.
         has_it = device.type == "cuda" and has_bfloat16(device)
         self.bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
         self._rounding = recipe.amp == "auto"
