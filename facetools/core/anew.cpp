@@ -13,6 +13,9 @@ namespace {
 
 const Layers& layers() { return kernels().layers; }
 
+// out = or, with `add`, += a b, in float32.
+void multiply(const Factor& a, const Columns& b, bool add, float* out) { layers().products.multiply(a, b, add, out); }
+
 // Places of a task, by which sums are made: few enough for some threads, and for few tasks.
 std::size_t places_of_task(std::size_t places) {
   return at_a_time * std::clamp<std::size_t>(places / (16 * at_a_time), 1, 32);
@@ -88,8 +91,8 @@ class Expanded {
   void read(std::size_t map, std::size_t row, float* out) {
     const std::size_t channels = making_.maps.channels, block = lines_.inputs() * channels;
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k)
-      layers().multiply(lines_.at(map, row, k), making_.expansion.weights + k * block, channels, channels, k > 0,
-                        out);
+      multiply(lines_.at(map, row, k), {making_.weights.get() + k * block, lines_.inputs(), channels, channels}, k > 0,
+               out);
     layers().clamp(making_.by.affine(), out, making_.maps.width, channels, false, out);
   }
 
@@ -118,8 +121,7 @@ class ExpandedBack : public Expanded {
     passed_.added(width);
     for (std::size_t k = 0; k < making_.expansion.kernel; ++k) {
       const Factor line = lines_.at(map, row, k);
-      layers().multiply({line.values, line.inner, width, 1, line.row_step}, gradient, channels, channels, true,
-                        by_weight_.partial.get() + k * block);
+      multiply(line.turned(), {gradient, width, channels, channels}, true, by_weight_.partial.get() + k * block);
     }
     by_weight_.added(width);
     if (by_image_ != nullptr) bring_back(gradient, (map * making_.maps.height + row) * width);
@@ -133,8 +135,8 @@ class ExpandedBack : public Expanded {
     const std::size_t channels = making_.maps.channels, width = making_.maps.width;
     float *const to = by_image_ + place * lines_.inputs(), *const made = by_row_.made_at(to);
     // What is made elsewhere is added afterwards.
-    layers().multiply({passing, width, channels, channels, 1}, making_.back.get(), making_.columns,
-                      making_.columns, add_ && made == to, made);
+    multiply({passing, width, channels, channels, 1},
+             {making_.back.get(), channels, making_.columns, making_.columns}, add_ && made == to, made);
     add_ ? by_row_.add(width, to) : by_row_.put(width, to);
   }
 
@@ -146,7 +148,7 @@ class ExpandedBack : public Expanded {
 
 // What is summed up of all places of what is projected.
 std::vector<double> sums_of(const Projected& projected, const Planes& planes, std::size_t outputs,
-                            const float* gradient, int threads, Progress& progress) {
+                            const ProjectedGradient& gradient, int threads, Progress& progress) {
   const std::size_t grain = places_of_task(planes.places);
   std::vector<std::vector<double>> of_ranges((planes.places + grain - 1) / grain);
   parallel_ranges_by(threads, planes.places, grain, progress, [&] {
@@ -196,8 +198,8 @@ void lose(const Making& making, const Scale& scale, const Drag& drag, bool add, 
       by_channel[i * channels + c] = drag.slope()[c] * making.weights[i * channels + c];
     by_channel[inputs * channels + c] = drag.shift()[c] - drag.slope()[c] * scale.mean[c];
   }
-  layers().multiply({by_channel.get(), inputs + 1, channels, channels, 1}, making.back.get(), making.columns,
-                    making.columns, add, lost);
+  multiply({by_channel.get(), inputs + 1, channels, channels, 1},
+           {making.back.get(), channels, making.columns, making.columns}, add, lost);
 }
 
 // Takes what is lost from the gradient by the images, and adds what else comes to them.
@@ -208,8 +210,8 @@ void take_lost(const float* images, std::size_t places, std::size_t inputs, cons
     const Aligned<float> of_images = room<float>(at_a_time * columns);
     for (std::size_t from = begin; from < end; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, end - from);
-      layers().multiply({images + from * inputs, count, inputs, inputs, 1}, lost, columns, columns, false,
-                        of_images.get());
+      multiply({images + from * inputs, count, inputs, inputs, 1}, {lost, inputs, columns, columns}, false,
+               of_images.get());
       const float* const at_zero = lost + inputs * columns;
       for (std::size_t place = 0; place < count; ++place)
         for (std::size_t i = 0; i < inputs; ++i)
@@ -248,10 +250,9 @@ std::vector<double> sums_away(const Expansion& expansion, const MapShape& maps, 
         for (std::size_t i = 0; i < line.inner; ++i)
           away[place * columns + first + i] = line.values[place * line.row_step + i] - origin[first + i];
     }
-    layers().multiply({ones.get(), 1, maps.width, maps.width, 1}, away.get(), columns, columns, true,
-                      sums.partial.get());
-    layers().multiply({away.get(), inputs, maps.width, 1, columns}, away.get(), columns, columns, true,
-                      sums.partial.get() + columns);
+    const Columns places{away.get(), maps.width, columns, columns};
+    multiply({ones.get(), 1, maps.width, maps.width, 1}, places, true, sums.partial.get());
+    multiply({away.get(), inputs, maps.width, 1, columns}, places, true, sums.partial.get() + columns);
     sums.added(maps.width);
   }
   return sums.flushed();
@@ -308,16 +309,17 @@ void expanded_depthwise(const Expansion& expansion, const Grouped& maps, const S
 
 void anew_backward(const Expansion& expansion, const InputMoments<const double>& moments, const Grouped& maps,
                    const Scale& scale, const float* filters, const Filtered& filtered, const Projection& projection,
-                   const float* outer, const BottleneckGradients& out, int threads, Progress& progress) {
+                   const float* gradient, const BottleneckGradients& out, int threads, Progress& progress) {
   const MapShape one = maps.one();
   const std::size_t channels = maps.all.channels, group = maps.group, outputs = projection.outputs;
   const std::size_t inputs = expansion.inputs(), places = one.filtered_places(), width = one.filtered_width();
+  const ProjectedGradient outer({gradient, places, outputs, outputs, 1}, projection.products, threads);
   const Aligned<float> lost = room<float>((inputs + 1) * padded(inputs));
   for (std::size_t first = 0; first < channels; first += group) {
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
     const Planes planes{filtered.values + first * places, places, group};
     const Scale after = filtered.scale.from(first);
-    const Projected projected(planes, after, {outputs, weights_of.get(), projection.multiply});
+    const Projected projected(planes, after, {outputs, weights_of.get(), projection.products});
     const std::vector<double> sums = sums_of(projected, planes, outputs, outer, threads, progress);
     put_columns(sums.data() + 2 * group, outputs, channels, first, group, out.by_projection);
     const Drag after_drag(after, places, sums.data(), sums.data() + group, group, out.by_filtered_scale.from(first));

@@ -122,13 +122,13 @@ void product_of(const Table& a, const Table& b, bool turned_a, bool turned_b, bo
   require(out.shape(0) == left.rows && out.shape(1) == columns, "out: not of the shape of the product");
   require(columns % channels_in == 0, "out: its columns are no multiple of 16");
   float* const to = out.data();
-  const Multiply multiply = multiply_by(rounded);
+  const Products& products = products_of(rounded);
   Progress silent(nullptr);
   const nb::gil_scoped_release release;
-  if (!turned_b) return product(left, right.values, columns, multiply, to, threads, silent);
+  if (!turned_b) return product(left, {right.values, left.inner, columns, columns}, products, to, threads, silent);
   const Aligned<float> lines = room<float>(right.rows * columns);
   transpose(right.values, columns, right.rows, columns, lines.get(), threads, silent);
-  product(left, lines.get(), columns, multiply, to, threads, silent);
+  product(left, {lines.get(), left.inner, columns, columns}, products, to, threads, silent);
 }
 
 template <class T>

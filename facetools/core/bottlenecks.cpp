@@ -16,7 +16,7 @@ namespace {
 // Channels at most that lie together: of maps that are kept, and of those that are made anew.
 constexpr std::size_t kept_together = 96, anew_together = 48;
 
-// What lies together comes in so many channels where factors are rounded, which are multiplied by as many at a time.
+// What lies together comes in so many channels where factors are rounded, of which kernels take as many at a time.
 constexpr std::size_t rounded_together = 32;
 
 constexpr Bounds linear{-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
@@ -82,7 +82,7 @@ Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck
   made.images = images;
   made.by = by;
   made.maps = grouped(shape, anew, rounded ? rounded_together : channels_in, threads);
-  made.multiply = multiply_by(rounded);
+  made.products = &products_of(rounded);
   made.filtered = room<float>(places * channels);
   const Aligned<float> found = room<float>(2 * channels);
   const Moments of_maps{found.get(), found.get() + channels};
@@ -100,7 +100,7 @@ Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck
                        progress);
   } else {
     made.expanded = room<float>(shape.places() * channels);
-    expand(rows_of(images), by.expand.weights, made.maps, made.multiply, made.expanded.get(), of_maps, threads,
+    expand(rows_of(images), by.expand.weights, made.maps, *made.products, made.expanded.get(), of_maps, threads,
            progress);
     made.scale = scaling(by.expand.norm, of_maps, shape.places(), channels, training);
     depthwise(made.maps, made.expanded.get(), scaled(), by.filters.weights, made.filtered.get(), of_maps, threads,
@@ -109,7 +109,7 @@ Bottlenecks::Passed Bottlenecks::pass(const ImageBatch& images, const Bottleneck
   made.filtered_scale = scaling(by.filters.norm, of_maps, places, channels, training);
   made.projected = room<float>(places * outputs);
   normalise_project({made.filtered.get(), places, channels}, made.maps.group,
-                    scale_of(made.filtered_scale, channels, relu6), {outputs, by.project.weights, made.multiply},
+                    scale_of(made.filtered_scale, channels, relu6), {outputs, by.project.weights, *made.products},
                     made.projected.get(), threads, progress);
   const Planes projected{made.projected.get(), places, outputs};
   const Aligned<float> of_outputs = room<float>(2 * outputs);
@@ -133,7 +133,7 @@ void Bottlenecks::pass_back(const Passed& passed, const ImageBatch& images, cons
   to.besides = by.residual ? gradient : nullptr;
   const Scale scale = scale_of(passed.scale, channels, relu6);
   const Filtered filtered{passed.filtered.get(), scale_of(passed.filtered_scale, channels, relu6)};
-  const Projection projection{outputs, by.project.weights, passed.multiply};
+  const Projection projection{outputs, by.project.weights, *passed.products};
   if (passed.expanded) {
     kept_backward(rows_of(images), by.expand.weights, passed.maps, passed.expanded.get(), scale, by.filters.weights,
                   filtered, projection, inner.get(), to, threads, progress);

@@ -79,7 +79,7 @@ class Bottlenecks {
     ImageBatch images;  // that it was given
     Bottleneck by;
     Grouped maps;
-    Multiply multiply;
+    const Products* products;
     Aligned<float> expanded;    // if it is kept,
     Aligned<float> columns;     // or weights (inputs, channels) by which it is made anew
     Aligned<double> of_inputs;  // and InputMoments

@@ -61,20 +61,22 @@ class StoredBack : public Stored {
 
 }  // namespace
 
-void expand(const Factor& images, const float* weights, const Grouped& maps, Multiply multiply, float* out,
+void expand(const Factor& images, const float* weights, const Grouped& maps, const Products& products, float* out,
             const Moments& moments, int threads, Progress& progress) {
   const std::size_t inputs = images.inner, group = maps.group;
+  const Ready rows(products, images, threads);
   each_group(maps, threads, progress, [&](std::size_t first) {
     Progress silent(nullptr);
-    const Aligned<float> columns = room<float>(inputs * group);
-    transpose(weights + first * inputs, group, inputs, group, columns.get(), 1, silent);
+    const Aligned<float> turned = room<float>(inputs * group);
+    transpose(weights + first * inputs, group, inputs, group, turned.get(), 1, silent);
+    const Ready columns(products, Columns{turned.get(), inputs, group, group});
     float* const maps_of = out + first * images.rows;
     Sums sums(2 * group, short_sum);
     float* const sum = sums.partial.get();
     for (std::size_t from = 0; from < images.rows; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, images.rows - from);
       float* const to = maps_of + from * group;
-      multiply({images.values + from * inputs, count, inputs, inputs, 1}, columns.get(), group, group, false, to);
+      products.multiply(rows->lines_from(from, count), *columns, false, to);
       // Of what lies between a value and the first of its channel, so that a mean far from 0 costs no digits.
       layers().gather(to, count, group, {maps_of, sum, sum + group});
       sums.added(count);
@@ -101,19 +103,22 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
   const MapShape one = maps.one();
   const std::size_t channels = maps.all.channels, group = maps.group, outputs = projection.outputs;
   const std::size_t inputs = images.inner, places = one.filtered_places(), width = one.filtered_width();
+  const Products& products = projection.products;
   const Aligned<float> by_values = room<float>(one.places() * channels);
+  const ProjectedGradient outer({gradient, places, outputs, outputs, 1}, products, threads);
+  const Ready inputs_of(products, Columns{images.values, images.rows, inputs, inputs}, threads);
   each_group(maps, threads, progress, [&](std::size_t first) {
     Progress silent(nullptr);
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
     const Scale after = filtered.scale.from(first);
     const Projected projected({filtered.values + first * places, places, group}, after,
-                              {outputs, weights_of.get(), projection.multiply});
+                              {outputs, weights_of.get(), products});
     const Aligned<float> inner = room<float>(places * group);
     Projected::Found found(outputs, group);
     for (std::size_t from = 0; from < places; from += at_a_time) {
       const std::size_t count = std::min(at_a_time, places - from);
-      projected.spread(gradient, from, count, inner.get() + from * group);
-      projected.add(gradient, from, count, inner.get() + from * group, found);
+      projected.spread(outer, from, count, inner.get() + from * group);
+      projected.add(outer, from, count, inner.get() + from * group, found);
     }
     const std::vector<double> sums = found.sums();
     put_columns(sums.data() + 2 * group, outputs, channels, first, group, out.by_projection);
@@ -133,14 +138,15 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     const double* const passed = back.data() + 9 * group;
     const Drag drag(scale.from(first), planes.places, passed, passed + group, group, out.by_scale.from(first));
     descend(planes, scale.from(first), drag, by_value, by_value, 1, silent);
-    product({by_value, group, planes.places, 1, group}, images.values, inputs, projection.multiply,
-            out.by_weights + first * inputs, 1, silent);
+    product({by_value, group, planes.places, 1, group}, *inputs_of, products, out.by_weights + first * inputs, 1,
+            silent);
   });
   if (out.by_images == nullptr) return;
+  const Ready ready(products, Columns{weights, channels, inputs, inputs}, threads);
   parallel_ranges(threads, one.places(), at_a_time, progress, [&](std::size_t from, std::size_t end) {
     for (std::size_t first = 0; first < channels; first += group)
-      projection.multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
-                          weights + first * inputs, inputs, inputs, first > 0, out.by_images + from * inputs);
+      products.multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
+                        ready->terms_from(first, group), first > 0, out.by_images + from * inputs);
     if (out.besides != nullptr)
       for (std::size_t i = from * inputs; i < end * inputs; ++i) out.by_images[i] += out.besides[i];
   });

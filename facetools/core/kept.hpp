@@ -13,7 +13,7 @@
 namespace facetools {
 
 // out = images (places, inputs) times turned weights (channels, inputs), and the moments of that.
-void expand(const Factor& images, const float* weights, const Grouped& maps, Multiply multiply, float* out,
+void expand(const Factor& images, const float* weights, const Grouped& maps, const Products& products, float* out,
             const Moments& moments, int threads, Progress& progress);
 
 // out = the maps, normalised by `scale` and kept from 0 to 6, under the filters (channels, 9), and the moments of that.

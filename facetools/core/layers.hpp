@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "factors.hpp"
+
 namespace facetools {
 
 constexpr std::size_t channels_in = 16;
@@ -29,20 +31,11 @@ struct Strip {
   std::size_t width, channels, stride;
 };
 
-// A matrix (rows, inner) whose neighbours in a column lie `row_step` apart, those in a row `inner_step`.
-struct Factor {
-  const float* values;
-  std::size_t rows, inner, row_step, inner_step;
-};
-
 // By channel: what lies between values and an origin is added up, and its square.
 struct Gathered {
   const float* origin;
   float *sum, *squares;
 };
-
-// out (rows, columns) = or, with `add`, += a b, of which b is (inner, columns). Rows of both lie `step` apart.
-using Multiply = void (*)(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out);
 
 struct Layers {
   // Gathers values (places, channels).
@@ -75,10 +68,10 @@ struct Layers {
   void (*lead_row_back)(const Strip& strip, std::size_t width, const float* const* gradients, const float* values,
                         float* by_filter, float* out);
 
-  Multiply multiply;
+  Products products;
 
-  // The same, but each factor is rounded to bfloat16 where the level gains by it. Sums stay floats.
-  Multiply multiply_rounded;
+  // The same, but factors are rounded to bfloat16 where the level gains by it. Sums stay floats.
+  Products rounded_products;
 };
 
 }  // namespace facetools

@@ -1,6 +1,7 @@
 #include "product.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace facetools {
 
@@ -12,23 +13,25 @@ constexpr std::size_t columns_of_task = 192, inner_at_a_time = 192;
 // Of a task; fewer where some threads would have none.
 std::size_t rows_of_task(std::size_t rows, std::size_t across, int threads) {
   std::size_t some = 64;
-  while (some > 16 && (rows + some - 1) / some * across < 4 * static_cast<std::size_t>(threads)) some /= 2;
+  while (threads > 1 && some > 16 && (rows + some - 1) / some * across < 4 * static_cast<std::size_t>(threads))
+    some /= 2;
   return some;
 }
 
 }  // namespace
 
-void product(const Factor& a, const float* b, std::size_t columns, Multiply multiply, float* out, int threads,
-             Progress& progress) {
-  const std::size_t across = (columns + columns_of_task - 1) / columns_of_task;
+void product(const Factor& a, const Columns& b, const Products& products, float* out, int threads, Progress& progress) {
+  const std::size_t across = (b.columns + columns_of_task - 1) / columns_of_task;
   const std::size_t some = rows_of_task(a.rows, across, threads), down = (a.rows + some - 1) / some;
+  const Ready left(products, a, across > 1, threads);
+  const Ready right(products, b, down > 1, threads);
   parallel_for(threads, down * across, progress, [&](std::size_t task) {
     const std::size_t row = task / across * some, column = task % across * columns_of_task;
-    const std::size_t width = std::min(columns_of_task, columns - column);
-    Factor part{a.values + row * a.row_step, std::min(some, a.rows - row), 0, a.row_step, a.inner_step};
-    for (std::size_t i = 0; i < a.inner; i += inner_at_a_time, part.values += inner_at_a_time * a.inner_step) {
-      part.inner = std::min(inner_at_a_time, a.inner - i);
-      multiply(part, b + i * columns + column, width, columns, i > 0, out + row * columns + column);
+    const Factor rows = left->lines_from(row, std::min(some, a.rows - row));
+    const Columns columns = right->lines_from(column, std::min(columns_of_task, b.columns - column));
+    for (std::size_t i = 0; i < a.inner; i += inner_at_a_time) {
+      const std::size_t terms = std::min(inner_at_a_time, a.inner - i);
+      products.multiply(rows.terms_from(i, terms), columns.terms_from(i, terms), i > 0, out + row * b.step + column);
     }
   });
 }
@@ -37,16 +40,22 @@ void transpose(const float* values, std::size_t rows, std::size_t columns, std::
                Progress& progress) {
   constexpr std::size_t side = 16;
   // Square by square, by way of a place that is in the cache for sure.
+  const auto turn = [=](const float* from, float* to, auto height, auto width) {
+    float square[side][side];
+    for (std::size_t row = 0; row < height; ++row) std::copy_n(from + row * columns, width, square[row]);
+    for (std::size_t column = 0; column < width; ++column)
+      for (std::size_t row = 0; row < height; ++row) to[column * step + row] = square[row][column];
+  };
   const std::size_t grain = std::max<std::size_t>(1, (std::size_t{1} << 15U) / rows / side) * side;
   parallel_ranges(threads, columns, grain, progress, [&](std::size_t begin, std::size_t end) {
-    float square[side][side];
+    // Of known sides compilers need no loops.
+    constexpr std::integral_constant<std::size_t, side> all;
     for (std::size_t left = begin; left < end; left += side)
       for (std::size_t top = 0; top < rows; top += side) {
         const std::size_t height = std::min(side, rows - top), width = std::min(side, end - left);
-        for (std::size_t row = 0; row < height; ++row)
-          std::copy_n(values + (top + row) * columns + left, width, square[row]);
-        for (std::size_t column = 0; column < width; ++column)
-          for (std::size_t row = 0; row < height; ++row) out[(left + column) * step + top + row] = square[row][column];
+        const float* const from = values + top * columns + left;
+        float* const to = out + left * step + top;
+        height == side && width == side ? turn(from, to, all, all) : turn(from, to, height, width);
       }
   });
 }

@@ -10,6 +10,7 @@ void normalise_project(const Planes& planes, std::size_t group, const Scale& sca
   const Normalisation by(scale, channels);
   const Aligned<float> weights = aligned<float>(channels * columns);
   transpose(projection.weights, outputs, channels, columns, weights.get(), threads, progress);
+  const Ready ready(projection.products, Columns{weights.get(), channels, columns, columns}, threads);
   parallel_ranges(threads, planes.places, at_a_time, progress, [&](std::size_t from, std::size_t end) {
     const std::size_t count = end - from;
     const Aligned<float> kept = room<float>(count * group);
@@ -17,8 +18,8 @@ void normalise_project(const Planes& planes, std::size_t group, const Scale& sca
     for (std::size_t c = 0; c < channels; c += group) {
       kernels().layers.clamp(by.affine().from(c), planes.values + c * planes.places + from * group, count, group, false,
                              kept.get());
-      projection.multiply({kept.get(), count, group, group, 1}, weights.get() + c * columns, columns, columns, c > 0,
-                          rows.made_at(out + from * outputs));
+      projection.products.multiply({kept.get(), count, group, group, 1}, ready->terms_from(c, group), c > 0,
+                                   rows.made_at(out + from * outputs));
     }
     rows.put(count, out + from * outputs);
   });

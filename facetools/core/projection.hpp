@@ -7,6 +7,7 @@
 
 #include "aligned.hpp"
 #include "parallel.hpp"
+#include "product.hpp"
 #include "shapes.hpp"
 #include "simd.hpp"
 #include "sums.hpp"
@@ -63,17 +64,27 @@ class Unpadded {
   Aligned<float> rows_;
 };
 
+// The gradient (places, outputs) by what is projected, as rows and turned.
+struct ProjectedGradient {
+  ProjectedGradient(const Factor& gradient, const Products& products, int threads)
+      : rows(products, gradient, threads), turned(products, gradient.turned(), threads) {}
+
+  Ready<Factor> rows, turned;
+};
+
 // Rows (places, channels) that are normalised, kept from 0 to 6 and projected, on the way back.
 class Projected {
  public:
   Projected(const Planes& planes, const Scale& scale, const Projection& projection)
-      : planes_(planes), by_(scale, planes.channels), projection_(projection) {}
+      : planes_(planes),
+        by_(scale, planes.channels),
+        projection_(projection),
+        weights_(projection.products,
+                 Columns{projection.weights, projection.outputs, planes.channels, planes.channels}) {}
 
   // From the gradient by what is projected, some places of that by what is kept from 0 to 6.
-  void spread(const float* gradient, std::size_t place, std::size_t count, float* out) const {
-    const std::size_t outputs = projection_.outputs;
-    projection_.multiply({gradient + place * outputs, count, outputs, outputs, 1}, projection_.weights,
-                         planes_.channels, planes_.channels, false, out);
+  void spread(const ProjectedGradient& gradient, std::size_t place, std::size_t count, float* out) const {
+    projection_.products.multiply(gradient.rows->lines_from(place, count), *weights_, false, out);
   }
 
   // What is summed up of some places.
@@ -91,14 +102,15 @@ class Projected {
   };
 
   // Adds some places, `at_a_time` at most, of which `inner` is what is spread.
-  void add(const float* gradient, std::size_t place, std::size_t count, const float* inner, Found& to) const {
-    const std::size_t outputs = projection_.outputs, channels = planes_.channels;
+  void add(const ProjectedGradient& gradient, std::size_t place, std::size_t count, const float* inner,
+           Found& to) const {
+    const std::size_t channels = planes_.channels;
     float* const sum = to.passed.partial.get();
     kernels().layers.add_passed(by_.affine(), planes_.at(place), inner, count, channels, to.kept.get(), sum,
                                 sum + channels);
     to.passed.added(count);
-    projection_.multiply({gradient + place * outputs, outputs, count, 1, outputs}, to.kept.get(), channels, channels,
-                         true, to.by_weight.partial.get());
+    projection_.products.multiply(gradient.turned->terms_from(place, count),
+                                  {to.kept.get(), count, channels, channels}, true, to.by_weight.partial.get());
     to.by_weight.added(count);
   }
 
@@ -112,6 +124,7 @@ class Projected {
   Planes planes_;
   Normalisation by_;
   Projection projection_;
+  Ready<Columns> weights_;
 };
 
 // out (places, outputs) = filtered maps, of which `group` channels lie together (groups, places, group), normalised and

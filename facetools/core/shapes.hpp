@@ -38,7 +38,7 @@ struct Filtered {
 struct Projection {
   std::size_t outputs;
   const float* weights;
-  Multiply multiply;
+  const Products& products;
 };
 
 // Of the gradient by what is projected those by all that it is made of.

@@ -139,9 +139,9 @@ const Kernels& kernels();
 const Kernels& kernels_for(std::size_t bits);
 
 // How factors are multiplied, which may be rounded or not.
-inline Multiply multiply_by(bool rounded) {
+inline const Products& products_of(bool rounded) {
   const Layers& layers = kernels().layers;
-  return rounded ? layers.multiply_rounded : layers.multiply;
+  return rounded ? layers.rounded_products : layers.products;
 }
 
 const Kernels& portable_kernels();

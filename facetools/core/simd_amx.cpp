@@ -12,28 +12,22 @@ namespace facetools {
 
 namespace {
 
-// A tile has 16 rows of 16 floats, or of 16 pairs of bfloat16: of so many terms of a sum.
-constexpr std::size_t side = 16, terms = 2 * side;
+constexpr std::size_t side = Rounded::lines, terms = Rounded::terms;
 
 // What is made ready together, to fit the first caches.
-constexpr std::size_t most_rows = 64, most_terms = 192, most_columns = 192;
+constexpr std::size_t most_rows = 64, most_terms = 192, most_columns = 192, most_tiles = most_terms / terms;
 
 std::size_t at_most(std::size_t size, std::size_t most) { return size < most ? size : most; }
 
-struct Tile {
-  void put(std::size_t row, __m512i line) { _mm512_store_si512(pairs[row], line); }
-
-  alignas(64) std::uint32_t pairs[side][side];
+// Factors that are made ready for one product alone, and sums of tiles that have not all rows. Of rows that there are not
+// a tile may have anything; terms that there are not are zeros.
+struct Room {
+  Rounded rows[most_rows / side][most_tiles];
+  Rounded columns[most_columns / side][most_tiles];
+  alignas(64) float sums[side][2 * side];
 };
 
-// Rows of the first factor, and columns of the second, whose pairs are what a row of a tile has. Of those that there are
-// not a tile may have anything; terms that there are not are zeros. `sums` are those of tiles that have not all rows or
-// columns.
-struct Ready {
-  Tile rows[most_rows / side][most_terms / terms];
-  Tile columns[most_columns / side][most_terms / terms];
-  alignas(64) float sums[2 * side][2 * side];
-};
+void put(__m512i pairs, std::size_t line, Rounded& to) { _mm512_store_si512(to.pairs[line], pairs); }
 
 // All that is there, or so many.
 struct Whole {
@@ -87,12 +81,12 @@ void turn(__m512i (&lines)[side]) {
 
 // At most `side` rows of a factor, and `count` terms from a place on.
 template <class Load>
-void make_ready(const Factor& a, const float* from, std::size_t count, Load load, Tile& to) {
+void make_ready(const Factor& a, const float* from, std::size_t count, Load load, Rounded& to) {
   const std::size_t rows = at_most(a.rows, side), second = count > side ? count - side : 0;
   if (a.inner_step == 1) {
     for (std::size_t r = 0; r < rows; ++r) {
       const float* const row = from + r * a.row_step;
-      to.put(r, rounded(load(row, count), load(row + side, second)));
+      put(rounded(load(row, count), load(row + side, second)), r, to);
     }
     return;
   }
@@ -103,10 +97,10 @@ void make_ready(const Factor& a, const float* from, std::size_t count, Load load
   for (std::size_t pair = 0; pair < side; ++pair) lines[pair] = paired(line(2 * pair), line(2 * pair + 1));
   turn(lines);
 #pragma GCC unroll 16
-  for (std::size_t r = 0; r < side; ++r) to.put(r, lines[r]);
+  for (std::size_t r = 0; r < side; ++r) put(lines[r], r, to);
 }
 
-void make_ready(const Factor& a, Tile* to) {
+void make_rows(const Factor& a, Rounded* to) {
   for (std::size_t i = 0; i < a.inner; i += terms, ++to) {
     const float* const from = a.values + i * a.inner_step;
     const std::size_t count = at_most(a.inner - i, terms);
@@ -119,55 +113,77 @@ void make_ready(const Factor& a, Tile* to) {
 
 // `side` columns of a factor (inner, columns), whose rows lie `step` apart.
 template <class Load>
-void make_ready(const float* from, std::size_t count, std::size_t step, Load load, Tile& to) {
+void make_ready(const float* from, std::size_t count, std::size_t step, Load load, Rounded& to) {
   const auto line = [=](std::size_t term) { return load(from + term * step, term < count ? side : 0); };
 #pragma GCC unroll 4
-  for (std::size_t pair = 0; pair < side; ++pair) to.put(pair, paired(line(2 * pair), line(2 * pair + 1)));
+  for (std::size_t pair = 0; pair < side; ++pair) put(paired(line(2 * pair), line(2 * pair + 1)), pair, to);
 }
 
-void make_ready(const float* b, std::size_t inner, std::size_t step, Tile* to) {
-  for (std::size_t i = 0; i < inner; i += terms, b += terms * step, ++to)
-    if (inner - i >= terms)
-      make_ready(b, terms, step, Whole(), *to);
+void make_columns(const Columns& b, Rounded* to) {
+  const float* from = b.values;
+  for (std::size_t i = 0; i < b.inner; i += terms, from += terms * b.step, ++to)
+    if (b.inner - i >= terms)
+      make_ready(from, terms, b.step, Whole(), *to);
     else
-      make_ready(b, inner - i, step, Some(), *to);
+      make_ready(from, b.inner - i, b.step, Some(), *to);
+}
+
+// As they are ready, or are made so in `room`.
+RoundedLines ready(const Factor& a, Room& room) {
+  if (a.ready.first != nullptr) return a.ready;
+  for (std::size_t row = 0; row < a.rows; row += side)
+    make_rows(a.lines_from(row, at_most(a.rows - row, side)), room.rows[row / side]);
+  return {room.rows[0], most_tiles};
+}
+
+RoundedLines ready(const Columns& b, Room& room) {
+  if (b.ready.first != nullptr) return b.ready;
+  for (std::size_t column = 0; column < b.columns; column += side)
+    make_columns(b.lines_from(column, side), room.columns[column / side]);
+  return {room.columns[0], most_tiles};
 }
 
 // Compilers do not know what tiles read.
 void settle() { asm volatile("" ::: "memory"); }
 
-// Two tiles of rows at two of columns, each of `count` tiles of terms: the sums go on from what is there or begin anew.
-void multiply_tiles(const Tile (*a)[most_terms / terms], const Tile (*b)[most_terms / terms], std::size_t count,
-                    std::size_t step, bool add, float* out) {
+// One or two tiles of rows at one or two of columns, each of `count` tiles of terms: the sums go on from what is there or
+// begin anew.
+template <bool two_rows, bool two_columns>
+void multiply_tiles(const RoundedLines& a, const RoundedLines& b, std::size_t count, std::size_t step, bool add,
+                    float* out) {
   constexpr std::size_t line = sizeof(std::uint32_t[side]);
   const std::size_t bytes = step * sizeof(float);
+  const Rounded *upper = a.first, *left = b.first;
   float* const lower = out + side * step;
   settle();
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
   if (add) {
     _tile_loadd(0, out, bytes);
-    _tile_loadd(1, out + side, bytes);
-    _tile_loadd(2, lower, bytes);
-    _tile_loadd(3, lower + side, bytes);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if constexpr (two_columns) _tile_loadd(1, out + side, bytes);
+    if constexpr (two_rows) _tile_loadd(2, lower, bytes);
+    if constexpr (two_rows && two_columns) _tile_loadd(3, lower + side, bytes);
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    _tile_loadd(4, a[0][i].pairs, line);
-    _tile_loadd(6, b[0][i].pairs, line);
+  for (std::size_t i = 0; i < count; ++i, ++upper, ++left) {
+    _tile_loadd(4, upper->pairs, line);
+    _tile_loadd(6, left->pairs, line);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b[1][i].pairs, line);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, a[1][i].pairs, line);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (two_columns) {
+      _tile_loadd(7, left[b.step].pairs, line);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (two_rows) {
+      _tile_loadd(5, upper[a.step].pairs, line);
+      _tile_dpbf16ps(2, 5, 6);
+    }
+    if constexpr (two_rows && two_columns) _tile_dpbf16ps(3, 5, 7);
   }
   _tile_stored(0, out, bytes);
-  _tile_stored(1, out + side, bytes);
-  _tile_stored(2, lower, bytes);
-  _tile_stored(3, lower + side, bytes);
+  if constexpr (two_columns) _tile_stored(1, out + side, bytes);
+  if constexpr (two_rows) _tile_stored(2, lower, bytes);
+  if constexpr (two_rows && two_columns) _tile_stored(3, lower + side, bytes);
   settle();
 }
 
@@ -178,21 +194,21 @@ void copy(const float* from, std::size_t step, std::size_t rows, std::size_t col
     for (std::size_t i = 0; i < columns; ++i) to[row * other_step + i] = from[row * step + i];
 }
 
-// All that is ready.
-void multiply_ready(Ready& ready, std::size_t rows, std::size_t inner, std::size_t columns, std::size_t step, bool add,
-                    float* out) {
-  constexpr std::size_t two = 2 * side;
-  const std::size_t count = (inner + terms - 1) / terms;
-  for (std::size_t column = 0; column < columns; column += two)
-    for (std::size_t row = 0; row < rows; row += two) {
-      const std::size_t across = at_most(columns - column, two), down = at_most(rows - row, two);
-      const bool whole = across == two && down == two;
-      float* const to = out + row * step + column;
-      float* const sums = whole ? to : ready.sums[0];
-      if (add && !whole) copy(to, step, down, across, sums, two);
-      multiply_tiles(&ready.rows[row / side], &ready.columns[column / side], count, whole ? step : two, add, sums);
-      if (!whole) copy(sums, two, down, across, to, step);
-    }
+// Rows of a product at `columns` of it, of one or two tiles.
+template <bool two_columns>
+void multiply_rows(const RoundedLines& a, std::size_t rows, const RoundedLines& b, std::size_t count, std::size_t step,
+                   bool add, float (&sums)[side][2 * side], float* out) {
+  constexpr std::size_t columns = two_columns ? 2 * side : side;
+  std::size_t row = 0;
+  for (; row + 2 * side <= rows; row += 2 * side)
+    multiply_tiles<true, two_columns>(a.from(row, 0), b, count, step, add, out + row * step);
+  for (; row + side <= rows; row += side)
+    multiply_tiles<false, two_columns>(a.from(row, 0), b, count, step, add, out + row * step);
+  if (row == rows) return;
+  float* const to = out + row * step;
+  if (add) copy(to, step, rows - row, columns, sums[0], 2 * side);
+  multiply_tiles<false, two_columns>(a.from(row, 0), b, count, 2 * side, add, sums[0]);
+  copy(sums[0], 2 * side, rows - row, columns, to, step);
 }
 
 // As LDTILECFG reads it: eight tiles of 16 rows of 64 bytes.
@@ -202,21 +218,25 @@ struct Configuration {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-void multiply(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
+void multiply(const Factor& a, const Columns& b, bool add, float* out) {
   static constexpr Configuration configuration;
   _tile_loadconfig(&configuration);
-  Ready ready;
-  for (std::size_t column = 0; column < columns; column += most_columns)
+  Room room;
+  for (std::size_t first = 0; first < b.columns; first += most_columns)
     for (std::size_t i = 0; i < a.inner; i += most_terms) {
-      const std::size_t width = at_most(columns - column, most_columns), inner = at_most(a.inner - i, most_terms);
-      for (std::size_t c = 0; c < width; c += side)
-        make_ready(b + i * step + column + c, inner, step, ready.columns[c / side]);
+      const std::size_t width = at_most(b.columns - first, most_columns), inner = at_most(a.inner - i, most_terms);
+      const std::size_t count = (inner + terms - 1) / terms;
+      const RoundedLines columns = ready(b.lines_from(first, width).terms_from(i, inner), room);
       for (std::size_t row = 0; row < a.rows; row += most_rows) {
-        const std::size_t rows = at_most(a.rows - row, most_rows);
-        const float* const from = a.values + row * a.row_step + i * a.inner_step;
-        for (std::size_t r = 0; r < rows; r += side)
-          make_ready({from + r * a.row_step, rows - r, inner, a.row_step, a.inner_step}, ready.rows[r / side]);
-        multiply_ready(ready, rows, inner, width, step, add || i > 0, out + row * step + column);
+        const std::size_t some = at_most(a.rows - row, most_rows);
+        const RoundedLines rows = ready(a.lines_from(row, some).terms_from(i, inner), room);
+        float* const to = out + row * b.step + first;
+        std::size_t column = 0;
+        for (; column + 2 * side <= width; column += 2 * side)
+          multiply_rows<true>(rows, some, columns.from(column, 0), count, b.step, add || i > 0, room.sums, to + column);
+        if (column < width)
+          multiply_rows<false>(rows, some, columns.from(column, 0), count, b.step, add || i > 0, room.sums,
+                               to + column);
       }
     }
   _tile_release();
@@ -242,7 +262,7 @@ const Kernels& amx_kernels() {
   static const Kernels level = [] {
     Kernels kernels = avx512_kernels();
     kernels.name = "amx";
-    kernels.layers.multiply_rounded = multiply;
+    kernels.layers.rounded_products = {multiply, make_rows, make_columns};
     return kernels;
   }();
   return level;

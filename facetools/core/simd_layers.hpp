@@ -273,7 +273,7 @@ void lead_row_back(const Strip& strip, std::size_t width, const float* const* gr
 
 template <class Simd>
 constexpr Layers layers{gather<Simd>,     clamp<Simd>,         add_passed<Simd>, take_passed<Simd>, descend<Simd>,
-                        filter_row<Simd>, lead_row_back<Simd>, multiply<Simd>,   multiply<Simd>};
+                        filter_row<Simd>, lead_row_back<Simd>, {multiply<Simd>}, {multiply<Simd>}};
 
 }  // namespace
 

@@ -79,8 +79,8 @@ void multiply_columns(const Factor& a, const float* b, std::size_t columns, std:
 }
 
 template <class Simd>
-void multiply(const Factor& a, const float* b, std::size_t columns, std::size_t step, bool add, float* out) {
-  multiply_columns<Simd, 3>(a, b, columns, step, add, out);
+void multiply(const Factor& a, const Columns& b, bool add, float* out) {
+  multiply_columns<Simd, 3>(a, b.values, b.columns, b.step, add, out);
 }
 
 }  // namespace
