@@ -106,7 +106,7 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
   const Products& products = projection.products;
   const Aligned<float> by_values = room<float>(one.places() * channels);
   const ProjectedGradient outer({gradient, places, outputs, outputs, 1}, products, threads);
-  const Ready inputs_of(products, Columns{images.values, images.rows, inputs, inputs}, threads);
+  const Ready of_images(products, Columns{images.values, images.rows, inputs, inputs}, threads);
   each_group(maps, threads, progress, [&](std::size_t first) {
     Progress silent(nullptr);
     const Aligned<float> weights_of = columns_of(projection.weights, outputs, channels, first, group);
@@ -138,15 +138,15 @@ void kept_backward(const Factor& images, const float* weights, const Grouped& ma
     const double* const passed = back.data() + 9 * group;
     const Drag drag(scale.from(first), planes.places, passed, passed + group, group, out.by_scale.from(first));
     descend(planes, scale.from(first), drag, by_value, by_value, 1, silent);
-    product({by_value, group, planes.places, 1, group}, *inputs_of, products, out.by_weights + first * inputs, 1,
+    product({by_value, group, planes.places, 1, group}, *of_images, products, out.by_weights + first * inputs, 1,
             silent);
   });
   if (out.by_images == nullptr) return;
-  const Ready ready(products, Columns{weights, channels, inputs, inputs}, threads);
+  const Ready of_weights(products, Columns{weights, channels, inputs, inputs}, threads);
   parallel_ranges(threads, one.places(), at_a_time, progress, [&](std::size_t from, std::size_t end) {
     for (std::size_t first = 0; first < channels; first += group)
       products.multiply({by_values.get() + first * one.places() + from * group, end - from, group, group, 1},
-                        ready->terms_from(first, group), first > 0, out.by_images + from * inputs);
+                        of_weights->terms_from(first, group), first > 0, out.by_images + from * inputs);
     if (out.besides != nullptr)
       for (std::size_t i = from * inputs; i < end * inputs; ++i) out.by_images[i] += out.besides[i];
   });
