@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from facetools import files
-from facetools.commands.train import WAITING
 from facetools.report import style
 from facetools.synthetic import write_celeba
 
@@ -84,9 +82,7 @@ def rates(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
         answers = {}
         for engine in ("facetools", *JOBS[job]):
             line = [sys.executable, str(ENGINES), job, engine, str(folder)]
-            # As fa-train has it, for what it computes alone.
-            waiting = WAITING if job.startswith("train") and engine != "plain" else {}
-            done = subprocess.run(line, check=True, stdout=subprocess.PIPE, env=os.environ | waiting)
+            done = subprocess.run(line, check=True, stdout=subprocess.PIPE)
             told = json.loads(done.stdout)
             found.setdefault(engine, []).append(told["rate"])
             answers[engine] = told["answer"]

@@ -1,12 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 Codes = NDArray[np.uint64]
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float32] | Tensor
 Report = Callable[[float], object] | None
 
 def simd() -> str: ...
@@ -67,81 +65,3 @@ def kmeans_seed(
 ) -> NDArray[np.int64]: ...
 def warp(images: NDArray[np.uint8], warps: NDArray[np.float64], out: NDArray[np.float32], threads: int) -> None: ...
 def resize(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None: ...
-def moments(values: Floats, out: Floats, threads: int) -> None: ...
-def take_moments(
-    moments: Floats,
-    places: int,
-    weight: Floats,
-    bias: Floats,
-    mean: Floats,
-    variance: Floats,
-    batches: Tensor,
-    epsilon: float,
-    momentum: float,
-    scale: Floats,
-) -> None: ...
-def normalise(
-    values: Floats,
-    scale: Floats,
-    low: float,
-    high: float,
-    added: Floats | None,
-    out: Floats,
-    threads: int,
-) -> None: ...
-def normalise_backward(
-    values: Floats,
-    scale: Floats,
-    low: float,
-    high: float,
-    gradient: Floats,
-    by_value: Floats,
-    by_scale: Floats,
-    threads: int,
-) -> None: ...
-
-class Bottlenecks:
-    def back(
-        self,
-        images: Floats,
-        weights: Sequence[Floats],
-        steps: Sequence[tuple[int, int, bool]],
-        gradient: Floats,
-        by_images: Floats | None,
-        found: Sequence[Floats],
-        threads: int,
-    ) -> None: ...
-
-def bottlenecks(
-    images: Floats,
-    weights: Sequence[Floats],
-    averages: Sequence[tuple[Floats, Floats]],
-    batches: Sequence[Tensor],
-    numbers: Sequence[tuple[float, float]],
-    steps: Sequence[tuple[int, int, bool]],
-    training: bool,
-    rounded: bool,
-    out: Floats,
-    threads: int,
-) -> Bottlenecks: ...
-def product(
-    a: Floats,
-    b: Floats,
-    turned_a: bool,
-    turned_b: bool,
-    rounded: bool,
-    out: Floats,
-    threads: int,
-) -> None: ...
-def adadelta(
-    parameters: Sequence[Floats],
-    gradients: Sequence[Floats],
-    squares: Sequence[Floats],
-    steps: Sequence[Floats],
-    taken: Sequence[Floats],
-    rate: float,
-    decay: float,
-    epsilon: float,
-    weight_decay: float,
-    threads: int,
-) -> None: ...

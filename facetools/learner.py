@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Module
 from torch.nn.parallel import DistributedDataParallel
 
@@ -40,7 +40,6 @@ from facetools.model import (
 )
 from facetools.recipes import NO_AUGMENTATION, Recipe
 from facetools.step import Step
-from facetools.synced import synced
 
 #: Batches of which an average takes its statistics.
 SETTLING = 20
@@ -89,9 +88,10 @@ class Learner:
         else:
             self._model = _network(recipe, attributes)
             self.progress = Progress(0, 0, 0.0, 0, -math.inf, [])
-        self._together = group.place.world > 1 and sync
+        # nn.SyncBatchNorm needs GPUs; on CPUs each process normalises its own part of a batch, as DDP always does.
+        self._together = group.place.world > 1 and sync and device.type == "cuda"
         if self._together:
-            synced(self._model, device)
+            self._model = cast(AttributeNet, nn.SyncBatchNorm.convert_sync_batchnorm(self._model))
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._step = Step(self._model, recipe, device)
         if checkpoint:

@@ -22,12 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetools import batch_norm, checkpoint, files, hardware, memory
+from facetools import checkpoint, files, hardware, memory
 from facetools.architecture import PIXEL_MEAN, PIXEL_STD, ModelConfig
 from facetools.checkpoint import CheckpointError
 from facetools.gpu import upload
-from facetools.mobilenet import mobilenet_v2
-from facetools.products import Dense, plain
 
 #: Pixels of a side at most of the images on which a network and its folded copy are compared.
 PROBE_SIDE = 96
@@ -43,38 +41,19 @@ class AttributeNet(nn.Module):
         if config.first_stride == 1:
             next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d)).stride = (1, 1)
         self.head = nn.Sequential(
-            Dense(_feature_count(self.backbone, config), config.head),
+            nn.Linear(_feature_count(self.backbone, config), config.head),
             nn.ReLU(inplace=True),
             nn.BatchNorm1d(config.head),
-            _Dropout(config.dropout),
+            nn.Dropout(config.dropout),
             nn.Linear(config.head, len(config.attributes)),
         )
-        self.pixel_scale: Tensor
-        mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
-        scale = torch.stack((1 / std, -mean / std, torch.zeros(3), torch.ones(3)))
-        self.register_buffer("pixel_scale", scale, persistent=False)
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.backbone(batch_norm.scaled(pixels.to(torch.float32), self.pixel_scale)))
-
-
-class _Pool(nn.AdaptiveAvgPool2d):
-    """Global average pooling, (n, channels, height, width) to (n, channels, 1, 1): torch's, but in memory a gradient is
-    divided before it is spread over the places."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        if not plain(images):
-            return super().forward(images)
-        return images.sum((2, 3), keepdim=True) / (images.shape[2] * images.shape[3])
-
-
-class _Dropout(nn.Dropout):
-    """torch's; in memory by floats, which are drawn in a third of the time that torch takes."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        if not (self.training and plain(rows) and self.p < 1):
-            return super().forward(rows)
-        return rows * torch.rand_like(rows).ge_(self.p).div_(1 - self.p)
+        return self.head(self.backbone((pixels.to(torch.float32) - self.pixel_mean) / self.pixel_std))
 
 
 def folded(model: AttributeNet) -> AttributeNet:
@@ -135,8 +114,6 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     `weights` is `none`, `imagenet` (torchvision's default weights, cached or downloaded) or a file with a state
     dictionary of that network. A CheckpointError says what to do when weights cannot be had.
     """
-    if (name, weights) == ("mobilenet_v2", "none"):
-        return nn.Sequential(mobilenet_v2(), _Pool(1), nn.Identity(), nn.Flatten())
     from torchvision import models
 
     if name not in models.list_models(module=models):
@@ -158,7 +135,7 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     if name.startswith("densenet"):
         features.add_module("relu", nn.ReLU())
     norm = network.classifier[0] if name.startswith("convnext") else nn.Identity()
-    return nn.Sequential(features, _Pool(1), norm, nn.Flatten())
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), norm, nn.Flatten())
 
 
 def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from facetools.adadelta import AdaDelta
 from facetools.model import AttributeNet
 from facetools.muon import Muon
 from facetools.recipes import Recipe
@@ -30,7 +29,7 @@ def optimizer(model: AttributeNet, recipe: Recipe) -> torch.optim.Optimizer:
     # Which torch says of the steps before the recording.
     warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
     if recipe.optimizer == "adadelta":
-        return AdaDelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7, capturable=on_gpu)
+        return torch.optim.Adadelta(groups, lr=recipe.rate, rho=0.95, eps=1e-7, capturable=on_gpu)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.rate, fused=True, capturable=on_gpu)
     if recipe.optimizer == "muon":

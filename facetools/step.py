@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from facetools import optimization, products
+from facetools import optimization
 from facetools.gpu import Replayed, upload
 from facetools.losses import LOSSES
 from facetools.model import AttributeNet, has_bfloat16
@@ -29,11 +29,9 @@ class Step:
         self.average = optimization.Average(model, recipe.averaging) if recipe.averaging else None
         self.judged = model if self.average is None else cast(AttributeNet, self.average.module)
         self.rate = recipe.rate
-        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains; there
-        # the core alone may round, the factors of its products.
+        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
         has_it = device.type == "cuda" and has_bfloat16(device)
         self.bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
-        self._rounding = recipe.amp == "auto"
         self._optimizer = optimization.optimizer(model, recipe)
         self._replayed: tuple[Any, Replayed] | None = None
 
@@ -100,8 +98,7 @@ class Step:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
             if own_part is not None:
                 truth = self._taught(pixels, truth, own_part)
-            with products.rounding(self._rounding):
-                logits = network(pixels)
+            logits = network(pixels)
         loss = self._loss(logits.float(), truth) if part_of_mean else logits.sum() * 0
         self._optimizer.zero_grad(set_to_none=True)
         (loss * part_of_mean).backward()

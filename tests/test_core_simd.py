@@ -65,23 +65,13 @@ def portable() -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("level", ["amx", "avx512", "avx2", "neon"])
+@pytest.mark.parametrize("level", ["avx512", "avx2", "neon"])
 def test_level_equals_portable(level: str, portable: str) -> None:
     done = run(level)
     if "is not to be had here" in done.stderr:
         pytest.skip(f"no {level} here")
     assert done.stdout.split()[0] == level
     assert done.stdout.split()[1] == portable.split()[1]
-
-
-@pytest.mark.parametrize("level", ["portable", "amx", "avx512", "avx2", "neon"])
-def test_layers_of_each_level_are_right(level: str) -> None:
-    """Floats are rounded by each level in its way, so they are held against their formulas, not against each other."""
-    if "is not to be had here" in run(level, "-c", "from facetools import _core; _core.simd()").stderr:
-        pytest.skip(f"no {level} here")
-    files = [f"tests/test_core_{name}.py" for name in ("batch_norm", "bottlenecks", "product")]
-    done = run(level, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
-    assert done.returncode == 0, done.stdout
 
 
 def test_a_level_that_is_unknown_is_refused() -> None:
@@ -92,7 +82,7 @@ def test_a_level_that_is_unknown_is_refused() -> None:
 
 
 def test_the_level_in_use_is_named() -> None:
-    assert _core.simd() in ("amx", "avx512", "avx2", "neon", "portable")
+    assert _core.simd() in ("avx512", "avx2", "neon", "portable")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from facetools import model
 from facetools.architecture import ModelConfig
 from facetools.attributes import CELEBA40, PAPER37
 from facetools.checkpoint import CheckpointError
-from facetools.mobilenet import mobilenet_v2
 from facetools.model import AttributeNet, scores
 from facetools.predict import predictor
 
@@ -70,32 +69,6 @@ def test_the_head_is_the_papers() -> None:
     assert dropout.p == 0.3
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_dropout_drops_its_share_and_keeps_the_mean(share: float, dtype: torch.dtype) -> None:
-    dropout = AttributeNet(replace(SMALL, dropout=share)).head[3]
-    rows = torch.full((200, 500), 2.0, dtype=dtype, requires_grad=True)
-    torch.manual_seed(0)
-    out = dropout(rows)
-    assert abs((out == 0).double().mean() - share) < 0.005
-    kept = out[out != 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 2 / (1 - share) if share < 1 else 0))
-    out.sum().backward()
-    torch.testing.assert_close(rows.grad, out.detach() / 2)
-    assert torch.equal(dropout.eval()(rows), rows)
-
-
-def test_features_are_the_means_of_the_last_maps() -> None:
-    pool = AttributeNet(replace(SMALL, backbone="mobilenet_v2")).backbone[1]
-    for layout in (torch.contiguous_format, torch.channels_last):
-        given = [torch.randn(3, 8, 5, 4).to(memory_format=layout).requires_grad_() for _ in range(2)]
-        given[1].data.copy_(given[0].data)
-        for by, images in zip((pool, nn.AdaptiveAvgPool2d(1)), given, strict=True):
-            by(images).backward(torch.arange(24.0).view(3, 8, 1, 1))
-        torch.testing.assert_close(pool(given[0]), nn.AdaptiveAvgPool2d(1)(given[1]))
-        torch.testing.assert_close(given[0].grad, given[1].grad)
-
-
 @pytest.mark.parametrize(
     ("backbone", "features", "size"),
     [
@@ -128,21 +101,6 @@ def test_a_transformer_is_refused_or_gives_its_features() -> None:
         assert "swin_t" in str(error)
     else:
         assert outputs(network, pixels((64, 64))).shape == (2, 768)
-
-
-def test_mobilenet_is_torchvisions() -> None:
-    theirs, ours = models.mobilenet_v2().features, mobilenet_v2()
-    expected, found = theirs.state_dict(), ours.state_dict()
-    assert list(found) == list(expected)
-    for name, value in found.items():
-        assert value.shape == expected[name].shape
-        if value.ndim > 1:  # both are random, to the same extent
-            assert value.std().item() == pytest.approx(expected[name].std().item(), rel=0.2)
-        else:
-            torch.testing.assert_close(value, expected[name])
-    ours.load_state_dict(moved(theirs).state_dict())
-    for training in (False, True):
-        torch.testing.assert_close(ours.train(training)(pixels()), theirs.train(training)(pixels()))
 
 
 def test_a_backbone_that_there_is_not() -> None:

@@ -5,13 +5,13 @@ from copy import deepcopy
 import pytest
 import torch
 
-from facetools.muon import COEFFICIENTS, MOMENTUM, REACH, Muon, orthogonal
+from facetools.muon import COEFFICIENTS, MOMENTUM, UPDATE_RMS, Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (24, 96), (96, 24), (1, 9)])
 def test_orthogonal_matrices_keep_the_directions(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    u, sizes, v = torch.linalg.svd(orthogonal(1e-3 * matrix), full_matrices=False)
+    u, sizes, v = torch.linalg.svd(orthogonalize(1e-3 * matrix), full_matrices=False)
     assert ((sizes > 0.6) & (sizes < 1.3)).all()
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     # Where U V' is the same, so is the matrix up to the sizes, which the iteration brings near 1 only.
@@ -29,12 +29,12 @@ def test_the_iterations_are_those_of_the_formula(shape: tuple[int, int]) -> None
     for _ in range(5):
         square = expected @ expected.T
         expected = a * expected + (b * square + c * square @ square) @ expected
-    assert torch.linalg.norm(orthogonal(matrix) - expected) < 1e-6
-    assert torch.linalg.norm(orthogonal(matrix.float()) - expected) < 1e-3 * torch.linalg.norm(expected)
+    assert torch.linalg.norm(orthogonalize(matrix) - expected) < 1e-6
+    assert torch.linalg.norm(orthogonalize(matrix.float()) - expected) < 1e-3 * torch.linalg.norm(expected)
 
 
 def test_nothing_is_orthogonal_to_nothing() -> None:
-    assert not orthogonal(torch.zeros(3, 5)).any()
+    assert not orthogonalize(torch.zeros(3, 5)).any()
 
 
 def test_matrices_step_equally_far_whatever_the_gradient() -> None:
@@ -46,7 +46,7 @@ def test_matrices_step_equally_far_whatever_the_gradient() -> None:
         optimizer.step()
         assert weight.grad is None
         step = before * (1 - 0.1 * 0.5) - weight.detach()
-        sizes = torch.linalg.svdvals(step.reshape(8, 36)) / (0.1 * REACH * 36**0.5)
+        sizes = torch.linalg.svdvals(step.reshape(8, 36)) / (0.1 * UPDATE_RMS * 36**0.5)
         assert ((sizes > 0.6) & (sizes < 1.3)).all()
 
 
@@ -60,10 +60,10 @@ def test_momentum_turns_the_step_slowly() -> None:
     weight.grad = second.clone()
     optimizer.step()
     momentum = (1 - MOMENTUM) * (MOMENTUM * first + second)
-    expected = orthogonal((1 - MOMENTUM) * second + MOMENTUM * momentum)
-    assert torch.linalg.norm(orthogonal(second) - expected) > 1  # where the second gradient alone would lead
+    expected = orthogonalize((1 - MOMENTUM) * second + MOMENTUM * momentum)
+    assert torch.linalg.norm(orthogonalize(second) - expected) > 1  # where the second gradient alone would lead
     # The iteration multiplies what is lost by rounding by some hundred.
-    torch.testing.assert_close((before - weight.detach()) / (0.1 * REACH * 2**0.5), expected, rtol=0, atol=0.02)
+    torch.testing.assert_close((before - weight.detach()) / (0.1 * UPDATE_RMS * 2**0.5), expected, rtol=0, atol=0.02)
 
 
 def test_the_rest_steps_by_adamw() -> None:

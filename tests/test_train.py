@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from facetools import images, learner, products
+from facetools import images, learner
 from facetools.checkpoint import CheckpointError
 from facetools.examples import Examples, split
 from facetools.learner import DivergedError
@@ -161,18 +161,6 @@ def test_the_average_normalises_by_its_own_statistics_on_images_as_they_are(
     assert len(statistics) == 2 * 53
     for name in statistics:
         torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("amp", "allowed"), [("auto", True), ("off", False), ("bf16", False)])
-def test_the_core_may_round_factors_unless_told_otherwise(
-    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, amp: Any, allowed: bool
-) -> None:
-    asked: list[bool] = []
-    rounding = products.rounding
-    monkeypatch.setattr(products, "rounding", lambda may: [asked.append(may), rounding(may)][1])
-    train(replace(RECIPE, amp=amp, epochs=1), ("left", "right"), faces, faces, tmp_path, device=CPU)
-    assert asked == [allowed] * len(asked) and asked
-    assert not products.rounded()
 
 
 def test_the_average_keeps_the_statistics_of_a_backbone_that_is_not_trained(faces: Examples, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -25,10 +24,6 @@ from facetools.commands.common import (
     made_by,
 )
 from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Schedule, image_size
-
-#: How torch's threads wait for work: for a moment awake, since to wake them takes as long as a small layer, and no
-#: longer, since they would keep those of the core from the processors. They read this when torch is loaded.
-WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 
 
 @command
@@ -133,9 +128,7 @@ def fa_train(
         float | None,
         typer.Option(metavar="SHARE", help="Begin with images of this share of their size, and let them grow."),
     ] = None,
-    amp: Annotated[
-        Amp | None, typer.Option(help="bfloat16 where a GPU or the AMX of a CPU gains by it, never, or always.")
-    ] = None,
+    amp: Annotated[Amp | None, typer.Option(help="bfloat16: on GPUs that compute in it, never, or always.")] = None,
     valid_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
@@ -151,7 +144,7 @@ def fa_train(
         bool,
         typer.Option(
             "--sync-batchnorm/--no-sync-batchnorm",
-            help="Whether several processes normalise by the statistics of all of a batch, or each by its part's.",
+            help="On GPUs: whether processes normalise by the statistics of the whole batch, or each by those of its part.",
         ),
     ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from RUN/last.pt, if it is there.")] = False,
@@ -174,8 +167,6 @@ def fa_train(
       fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
-    for name, value in WAITING.items():
-        os.environ.setdefault(name, value)
     from facetools import table
     from facetools.commands.labels import taught
     from facetools.distributed import joined, place

@@ -23,10 +23,4 @@ Aligned<T> aligned(std::size_t size) {
   return Aligned<T>(new (std::align_val_t{64}) T[size]());
 }
 
-// The same with any values.
-template <class T>
-Aligned<T> room(std::size_t size) {
-  return Aligned<T>(new (std::align_val_t{64}) T[size]);
-}
-
 }  // namespace facetools

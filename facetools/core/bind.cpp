@@ -304,7 +304,5 @@ NB_MODULE(_core, m) {
   m.def("kmeans_seed", seed_codes, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
   bind_images(m);
-  bind_layers(m);
-  bind_bottlenecks(m);
   m.def("simd", [] { return kernels().name; });
 }

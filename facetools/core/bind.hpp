@@ -24,7 +24,5 @@ inline void require(bool right, const char* message) {
 }
 
 void bind_images(nb::module_& m);
-void bind_bottlenecks(nb::module_& m);
-void bind_layers(nb::module_& m);
 
 }  // namespace facetools

@@ -40,24 +40,17 @@ class Progress {
   double from_ = 0, to_ = 1;
 };
 
-// Calls own(), and meanwhile help() in `count` other threads; neither may throw. To start threads takes longer than
-// many a task does, so they are kept, and awake for a moment.
-void with_helpers(std::size_t count, const std::function<void()>& help, const std::function<void()>& own);
-
-// Calls body(task) for each task below tasks, on that many threads, the calling one included. Each has a body of its
-// own, by make_body(), with what it needs room for. The first exception stops the others and is thrown again here.
-// Tasks should last well under a tenth of a second.
-template <class MakeBody>
-void parallel_for_by(int threads, std::size_t tasks, Progress& progress, const MakeBody& make_body) {
+// Calls body(task) for each task in 0..tasks-1 on `threads` threads, the calling one included. The first exception stops
+// the others and is rethrown here. Tasks should take well under a tenth of a second, so that progress stays smooth.
+template <class Body>
+void parallel_for(int threads, std::size_t tasks, Progress& progress, const Body& body) {
   std::atomic<std::size_t> next{0};
   std::atomic<bool> stop{false};
   std::exception_ptr failure;
   std::mutex guard;
   const auto work = [&](bool calling) {
     try {
-      std::size_t task = next.fetch_add(1);
-      if (task >= tasks) return;
-      for (auto body = make_body(); !stop && task < tasks; task = next.fetch_add(1)) {
+      for (std::size_t task = next.fetch_add(1); !stop && task < tasks; task = next.fetch_add(1)) {
         body(task);
         if (calling) progress(static_cast<double>(std::min(next.load(), tasks)) / static_cast<double>(tasks));
       }
@@ -67,31 +60,20 @@ void parallel_for_by(int threads, std::size_t tasks, Progress& progress, const M
       stop = true;
     }
   };
-  const std::size_t workers = std::min(static_cast<std::size_t>(std::max(threads, 1)), tasks);
-  with_helpers(std::max<std::size_t>(workers, 1) - 1, [&] { work(false); }, [&] { work(true); });
+  {
+    std::vector<std::jthread> helpers;
+    const std::size_t workers = std::min(static_cast<std::size_t>(std::max(threads, 1)), tasks);
+    for (std::size_t i = 1; i < workers; ++i) helpers.emplace_back(work, false);
+    work(true);
+  }
   if (failure) std::rethrow_exception(failure);
 }
 
-// The same by one body for all threads.
-template <class Body>
-void parallel_for(int threads, std::size_t tasks, Progress& progress, const Body& body) {
-  parallel_for_by(threads, tasks, progress, [&] { return std::cref(body); });
-}
-
 // The same over the ranges [begin, end) that cut 0..size into pieces of at most grain.
-template <class MakeBody>
-void parallel_ranges_by(int threads, std::size_t size, std::size_t grain, Progress& progress,
-                        const MakeBody& make_body) {
-  parallel_for_by(threads, (size + grain - 1) / grain, progress, [&] {
-    return [=, body = make_body()](std::size_t task) mutable {
-      body(task * grain, std::min(size, (task + 1) * grain));
-    };
-  });
-}
-
 template <class Body>
 void parallel_ranges(int threads, std::size_t size, std::size_t grain, Progress& progress, const Body& body) {
-  parallel_ranges_by(threads, size, grain, progress, [&] { return std::cref(body); });
+  parallel_for(threads, (size + grain - 1) / grain, progress,
+               [&](std::size_t task) { body(task * grain, std::min(size, (task + 1) * grain)); });
 }
 
 }  // namespace facetools

@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "layers.hpp"
-
 namespace facetools {
 
 // A function of the Hamming distance in fixed point: value(h) = round(f(h) 2^43) < 2^48, 0 <= h <= 256.
@@ -128,8 +126,6 @@ struct Kernels {
   // The sum of `count` lines, of a multiple of 16 bytes, times their weights.
   void (*blend_rows)(const std::uint8_t* rows, std::size_t line, const std::uint32_t* weights, std::size_t count,
                      std::uint8_t* out);
-
-  Layers layers;
 };
 
 // The level of this process: the best the processor has, or the one that FACETOOLS_SIMD names.
@@ -138,20 +134,10 @@ const Kernels& kernels();
 // The same, fit for codes of that many bits: a distance of 256 does not fit the bytes of a vector.
 const Kernels& kernels_for(std::size_t bits);
 
-// How factors are multiplied, which may be rounded or not.
-inline const Products& products_of(bool rounded) {
-  const Layers& layers = kernels().layers;
-  return rounded ? layers.rounded_products : layers.products;
-}
-
 const Kernels& portable_kernels();
 #if defined(__x86_64__)
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
-#if defined(FACETOOLS_AMX)
-const Kernels& amx_kernels();
-bool amx_is_there();
-#endif
 #elif defined(__aarch64__)
 const Kernels& neon_kernels();
 #endif

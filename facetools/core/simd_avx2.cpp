@@ -72,20 +72,11 @@ struct Avx2 {
 };
 
 struct Avx2Floats {
-  static constexpr int lanes = 8, registers = 16;
+  static constexpr int lanes = 8;
   using Vector = __m256;
 
   static Vector load(const float* from) { return _mm256_loadu_ps(from); }
-  static void store(float* to, Vector a) { _mm256_storeu_ps(to, a); }
-  static void stream(float* to, Vector a) { _mm256_stream_ps(to, a); }
-  static void fence() { _mm_sfence(); }
   static Vector splat(float value) { return _mm256_set1_ps(value); }
-  static Vector least(Vector a, Vector b) { return _mm256_min_ps(b, a); }
-  static Vector greatest(Vector a, Vector b) { return _mm256_max_ps(b, a); }
-  static Vector between(Vector a, Vector low, Vector high, Vector b) {
-    const Vector above = _mm256_cmp_ps(a, low, _CMP_GT_OQ), below = _mm256_cmp_ps(a, high, _CMP_LT_OQ);
-    return _mm256_and_ps(b, _mm256_and_ps(above, below));
-  }
   static Vector add_product(Vector sum, Vector a, Vector b) { return _mm256_fmadd_ps(a, b, sum); }
   static std::uint32_t at_most(Vector a, Vector b) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LE_OQ)));
@@ -122,7 +113,7 @@ struct Avx2Samples {
 const Kernels& avx2_kernels() {
   static constexpr Kernels level{"avx2", sum_runs<Avx2>, sum_loose, root_sums, within<Avx2>,
                                  distances<Avx2>, approach<Avx2>, screen<Avx2Floats>, nearest, potentials,
-                                 warp_image, resize_rows<Avx2Samples>, blend_rows<Avx2Samples>, layers<Avx2Floats>};
+                                 warp_image, resize_rows<Avx2Samples>, blend_rows<Avx2Samples>};
   return level;
 }
 

@@ -56,20 +56,11 @@ struct Avx512 {
 };
 
 struct Avx512Floats {
-  static constexpr int lanes = 16, registers = 32;
+  static constexpr int lanes = 16;
   using Vector = __m512;
 
   static Vector load(const float* from) { return _mm512_loadu_ps(from); }
-  static void store(float* to, Vector a) { _mm512_storeu_ps(to, a); }
-  static void stream(float* to, Vector a) { _mm512_stream_ps(to, a); }
-  static void fence() { _mm_sfence(); }
   static Vector splat(float value) { return _mm512_set1_ps(value); }
-  static Vector least(Vector a, Vector b) { return _mm512_min_ps(b, a); }
-  static Vector greatest(Vector a, Vector b) { return _mm512_max_ps(b, a); }
-  static Vector between(Vector a, Vector low, Vector high, Vector b) {
-    const __mmask16 above = _mm512_cmp_ps_mask(a, low, _CMP_GT_OQ), below = _mm512_cmp_ps_mask(a, high, _CMP_LT_OQ);
-    return _mm512_maskz_mov_ps(above & below, b);
-  }
   static Vector add_product(Vector sum, Vector a, Vector b) { return _mm512_fmadd_ps(a, b, sum); }
   static std::uint32_t at_most(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 };
@@ -92,7 +83,7 @@ struct Avx512Samples {
 const Kernels& avx512_kernels() {
   static constexpr Kernels level{"avx512", sum_runs<Avx512>, sum_loose, root_sums, within<Avx512>,
                                  distances<Avx512>, approach<Avx512>, screen<Avx512Floats>, nearest, potentials,
-                                 warp_image, resize_rows<Avx512Samples>, blend_rows<Avx512Samples>, layers<Avx512Floats>};
+                                 warp_image, resize_rows<Avx512Samples>, blend_rows<Avx512Samples>};
   return level;
 }
 

@@ -13,7 +13,6 @@
 #pragma once
 
 #include "simd_centroids.hpp"
-#include "simd_layers.hpp"
 #include "simd_loose.hpp"
 #include "simd_planes.hpp"
 #include "simd_resize.hpp"

@@ -58,20 +58,11 @@ struct Neon {
 };
 
 struct NeonFloats {
-  static constexpr int lanes = 4, registers = 32;
+  static constexpr int lanes = 4;
   using Vector = float32x4_t;
 
   static Vector load(const float* from) { return vld1q_f32(from); }
-  static void store(float* to, Vector a) { vst1q_f32(to, a); }
-  static void stream(float* to, Vector a) { store(to, a); }
-  static void fence() {}
   static Vector splat(float value) { return vdupq_n_f32(value); }
-  static Vector least(Vector a, Vector b) { return vminq_f32(a, b); }
-  static Vector greatest(Vector a, Vector b) { return vmaxq_f32(a, b); }
-  static Vector between(Vector a, Vector low, Vector high, Vector b) {
-    const uint32x4_t inside = vandq_u32(vcgtq_f32(a, low), vcltq_f32(a, high));
-    return vreinterpretq_f32_u32(vandq_u32(inside, vreinterpretq_u32_f32(b)));
-  }
   static Vector add_product(Vector sum, Vector a, Vector b) { return vfmaq_f32(sum, a, b); }
   static std::uint32_t at_most(Vector a, Vector b) {
     const std::uint32_t bits[] = {1, 2, 4, 8};
@@ -109,7 +100,7 @@ struct NeonSamples {
 const Kernels& neon_kernels() {
   static constexpr Kernels level{"neon", sum_runs<Neon>, sum_loose, root_sums, within<Neon>,
                                  distances<Neon>, approach<Neon>, screen<NeonFloats>, nearest, potentials,
-                                 warp_image, resize_rows<NeonSamples>, blend_rows<NeonSamples>, layers<NeonFloats>};
+                                 warp_image, resize_rows<NeonSamples>, blend_rows<NeonSamples>};
   return level;
 }
 

@@ -1,6 +1,5 @@
 // The specification: every other level must give the same integers.
 #include "simd_centroids.hpp"
-#include "simd_layers.hpp"
 #include "simd_loose.hpp"
 #include "simd_resize.hpp"
 #include "simd_roots.hpp"
@@ -71,19 +70,11 @@ std::uint8_t approach(const std::uint8_t* blocks, int planes, std::size_t block_
 }
 
 struct PlainFloats {
-  static constexpr int lanes = 4, registers = 16;
+  static constexpr int lanes = 4;
   using Vector = float __attribute__((vector_size(16)));
 
   static Vector load(const float* from) { return Vector{from[0], from[1], from[2], from[3]}; }
-  static void store(float* to, Vector a) { __builtin_memcpy(to, &a, sizeof a); }
-  static void stream(float* to, Vector a) { store(to, a); }
-  static void fence() {}
   static Vector splat(float value) { return Vector{value, value, value, value}; }
-  static Vector least(Vector a, Vector b) { return b < a ? b : a; }
-  static Vector greatest(Vector a, Vector b) { return b > a ? b : a; }
-  static Vector between(Vector a, Vector low, Vector high, Vector b) {
-    return ((a > low) & (a < high)) ? b : Vector{};
-  }
   static Vector add_product(Vector sum, Vector a, Vector b) { return sum + a * b; }
   static std::uint32_t at_most(Vector a, Vector b) {
     std::uint32_t mask = 0;
@@ -125,7 +116,7 @@ struct PlainSamples {
 const Kernels& portable_kernels() {
   static constexpr Kernels level{"portable", sum_runs, sum_loose,           root_sums, within,
                                  distances,  approach, screen<PlainFloats>, nearest,   potentials,
-                                 warp_image, resize_rows<PlainSamples>, blend_rows<PlainSamples>, layers<PlainFloats>};
+                                 warp_image, resize_rows<PlainSamples>, blend_rows<PlainSamples>};
   return level;
 }
 
