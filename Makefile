@@ -12,7 +12,7 @@ VENV := .venv/bin
 # An editable install knows the modules that were there when it was made, so it is made again when one comes or goes.
 MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py))
 INSTALLED := .venv/installed-$(firstword $(shell echo $(MODULES) | cksum))
-CORE := CMakeLists.txt $(wildcard facetools/core/*)
+CORE := CMakeLists.txt $(wildcard facetools/core/*/*)
 
 .PHONY: all demo test lint bench bench-quick sanitize man clean
 

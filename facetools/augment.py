@@ -94,27 +94,58 @@ def matrices(draws: Draws, height: int, width: int) -> np.ndarray:
     return centre @ rotation @ shift @ shearing @ zoom @ back @ mirror
 
 
-def warp(images: Tensor, warps: np.ndarray, *, threads: int | None = None) -> Tensor:
-    """`images` uint8 or float (n, channels, height, width) seen through `warps` (n, 3, 3) of `matrices`, bilinear, as
-    float32 on the same device and in the same memory format; places beyond the border show the nearest pixel.
+def color_factors(draws: Draws) -> np.ndarray | None:
+    """What an image, its gray picture and the mean of that are multiplied by, float32 (3, n), before they are added up;
+    None where no colour changes.
 
-    uint8 images in memory and channels last are warped by the compiled core, in less than half of torch's time, and in
-    torch's number of `threads` unless told.
+    Blends with the gray picture (saturation), with its mean (contrast) and with black (brightness), in this order, as
+    torchvision makes them, are together brightness * (contrast * (saturation * image + (1 - saturation) * gray) +
+    (1 - contrast) * mean).
     """
+    kept = draws.brightness * draws.contrast
+    factors = np.stack((kept * draws.saturation, kept * (1 - draws.saturation), draws.brightness - kept))
+    unchanged = (draws.brightness == 1).all() and (draws.contrast == 1).all() and (draws.saturation == 1).all()
+    return None if unchanged else factors.astype(np.float32)
+
+
+def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:
+    """`count` warped copies of one image, uint8 (height, width, 3), as uint8 (count, height, width, 3), and their
+    parameters."""
+    draws = draw(count, reach, rng)
+    warped = np.stack([warp_image(pixels, matrix) for matrix in matrices(draws, *pixels.shape[:2])])
+    factors = color_factors(draws)
+    if factors is not None:
+        gray = (warped @ np.array(LUMA, np.float32))[..., None]
+        image, of_gray, of_mean = factors.reshape(3, -1, 1, 1, 1)
+        warped = (warped * image + gray * of_gray + gray.mean((1, 2), keepdims=True) * of_mean).clip(0, 255)
+    return np.rint(warped).astype(np.uint8), draws
+
+
+def warp_image(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """One image, uint8 (height, width, 3), seen through a matrix (3, 3) of `matrices`, bilinear, as float32; places
+    beyond the border show the nearest pixel."""
+    from scipy import ndimage
+
+    warped = np.empty(pixels.shape, np.float32)
+    for channel in range(pixels.shape[2]):
+        ndimage.affine_transform(
+            pixels[:, :, channel], matrix, output=warped[:, :, channel], order=1, mode="nearest", prefilter=False
+        )
+    return warped
+
+
+# For batches of training, in torch
+
+
+def warp(images: Tensor, warps: np.ndarray) -> Tensor:
+    """`images` uint8 or float (n, channels, height, width) seen through `warps` (n, 3, 3) of `matrices`, bilinear, as
+    float32 on the same device and in the same memory format; places beyond the border show the nearest pixel."""
     import torch
-
-    channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    if images.device.type == "cpu" and images.dtype == torch.uint8 and channels_last:
-        from facetools import _core
-
-        warped = torch.empty_like(images, dtype=torch.float32)
-        rows, out = (tensor.permute(0, 2, 3, 1).numpy() for tensor in (images, warped))
-        _core.warp(rows, np.ascontiguousarray(warps[:, :2]), out, threads or torch.get_num_threads())
-        return warped
     from torch.nn.functional import affine_grid, grid_sample
 
     from facetools.gpu import upload
 
+    channels_last = images.is_contiguous(memory_format=torch.channels_last)
     images = images.to(torch.float32)
     height, width = images.shape[-2:]
     # From grid_sample's (x, y), -1 to 1 between the outer edges of the pixels, to (row, column) and back.
@@ -126,21 +157,16 @@ def warp(images: Tensor, warps: np.ndarray, *, threads: int | None = None) -> Te
 
 
 def recolor(images: Tensor, draws: Draws) -> Tensor:
-    """`images` float (n, 3, height, width), 0 to 255, in the colours of `draws`: each blended with its grey picture
-    (saturation), with the mean of that (contrast) and with black (brightness), as torchvision blends them, but cut to 0
-    to 255 at the end alone. Grey is 0.299 red + 0.587 green + 0.114 blue (Rec. 601)."""
-    if all((factors == 1).all() for factors in (draws.brightness, draws.contrast, draws.saturation)):
-        return images
+    """`images` float (n, 3, height, width), 0 to 255, in the colours of `draws` (see color_factors), clipped."""
     from facetools.gpu import upload
 
-    def factors(values: np.ndarray) -> Tensor:
-        return upload(values.astype(np.float32), images.device).view(-1, 1, 1, 1)
-
-    grey = (images * factors(np.array(LUMA)).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    mean = grey.mean((2, 3), keepdim=True)
-    kept = draws.brightness * draws.contrast
-    rest = grey * factors(kept * (1 - draws.saturation)) + mean * factors(draws.brightness - kept)
-    return (images * factors(kept * draws.saturation) + rest).clamp_(0, 255)
+    factors = color_factors(draws)
+    if factors is None:
+        return images
+    image, of_gray, of_mean = upload(factors, images.device).view(3, -1, 1, 1, 1)
+    luma = upload(np.array(LUMA, np.float32), images.device).view(1, 3, 1, 1)
+    gray = (images * luma).sum(1, keepdim=True)
+    return (images * image + gray * of_gray + gray.mean((2, 3), keepdim=True) * of_mean).clamp_(0, 255)
 
 
 def mixup(
@@ -156,14 +182,3 @@ def mixup(
     others = np.where(places[found] == places ^ 1, found, np.arange(len(places)))
     neighbours = upload(others, images.device)
     return images.lerp(images[neighbours], share), labels.lerp(labels[neighbours], share)
-
-
-def copies(pixels: np.ndarray, count: int, reach: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, Draws]:
-    """`count` warped copies of one image, uint8 (height, width, 3), as uint8 (count, height, width, 3), and their
-    parameters. Computed in the calling thread alone, so that whole images can be shared out among threads."""
-    import torch
-
-    draws = draw(count, reach, rng)
-    batch = torch.from_numpy(np.repeat(pixels[None], count, 0)).permute(0, 3, 1, 2)
-    warped = recolor(warp(batch, matrices(draws, *pixels.shape[:2]), threads=1), draws)
-    return warped.round_().to(torch.uint8).permute(0, 2, 3, 1).numpy(), draws

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from facetools import _core, archives, files
+from facetools import archives, files
 from facetools.archives import Archive
 
 IMAGE_SUFFIXES = (
@@ -235,24 +235,16 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS} in all")
             # Pillow copies an image that is upright already.
-            pixels = np.asarray(_rgb(image if orientation == 1 else ImageOps.exif_transpose(image)))
-            return pixels if size is None else resized(pixels, size)
+            upright = _rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
+            if size is not None and upright.size != size[::-1]:
+                upright = upright.resize(size[::-1], Image.Resampling.BILINEAR)
+            return np.asarray(upright)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError("not an image of a known format") from None
     except Exception as error:  # of any kind: decoders meet bytes that nobody foresaw
         raise ImageError(f"cannot be decoded: {error}") from None
-
-
-def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`pixels`, uint8 (height, width, 3), stretched to `size` (height, width), antialiased: along rows and then along
-    columns by Pillow's bilinear filter, bit for bit."""
-    if pixels.shape[:2] == size:
-        return pixels
-    stretched = np.empty((*size, 3), np.uint8)
-    _core.resize(pixels, stretched)
-    return stretched
 
 
 def _rgb(image: Image.Image) -> Image.Image:

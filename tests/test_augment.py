@@ -225,12 +225,12 @@ def test_draws_of_some_are_those_of_all() -> None:
     np.testing.assert_array_equal(some, augment.matrices(draws, 8, 6)[[2, 7]])
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_bytes_are_warped_as_floats_are(layout: torch.memory_format) -> None:
-    """In memory and channels last by the compiled core, else by torch."""
-    pixels = torch.from_numpy(np.stack([picture(41, 23)] * 20)).byte().contiguous(memory_format=layout)
-    warps = augment.matrices(random_draws(20), 41, 23)
-    found = augment.warp(pixels, warps)
-    assert found.dtype == torch.float32
-    assert found.is_contiguous(memory_format=layout)
-    torch.testing.assert_close(found, augment.warp(pixels.float(), warps), atol=0.05, rtol=0)
+@pytest.mark.parametrize(("brightness", "grayscale"), [(0.0, 0.0), (0.3, 0.5)])
+def test_copies_are_what_training_sees(brightness: float, grayscale: float) -> None:
+    """The NumPy and SciPy version for fa-augment agrees with the torch version for batches."""
+    pixels = np.ascontiguousarray(picture(41, 23).transpose(1, 2, 0)).astype(np.uint8)
+    reach = Augmentation(rotation=60, shift=0.3, brightness=brightness, contrast=brightness, grayscale=grayscale)
+    copies, drawn = augment.copies(pixels, 8, reach, np.random.default_rng(1))
+    batch = torch.from_numpy(np.repeat(pixels[None], 8, 0)).permute(0, 3, 1, 2)
+    expected = augment.recolor(augment.warp(batch, augment.matrices(drawn, 41, 23)), drawn)
+    np.testing.assert_allclose(copies, expected.permute(0, 2, 3, 1).numpy(), atol=0.56)

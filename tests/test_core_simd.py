@@ -1,4 +1,4 @@
-"""Every SIMD level gives the same answers, bit for bit, as the portable one; layers of networks, right ones."""
+"""Every SIMD level gives the same answers, bit for bit, as the portable one."""
 
 import hashlib
 import os
@@ -36,16 +36,6 @@ def answers() -> str:
             centroids = np.random.default_rng(n).random((11, attributes))
             for part in codes.kmeans_assign(faces.codes, counts, centroids, weights=weights)[:2]:
                 digest.update(part)
-    rng = np.random.default_rng(0)
-    for channels in (1, 3):
-        images = rng.integers(0, 256, (5, 90, 70, channels), dtype=np.uint8)
-        shown = np.empty(images.shape, np.float32)
-        _core.warp(images, rng.normal((1, 0, 0), 0.2, (5, 2, 3)), shown, 1)
-        digest.update(shown)
-    for before, after in [((218, 178), (224, 224)), ((31, 7), (5, 9)), ((500, 3), (2, 2))]:
-        stretched = np.empty((*after, 3), np.uint8)
-        _core.resize(rng.integers(0, 256, (*before, 3), dtype=np.uint8), stretched)
-        digest.update(stretched)
     return digest.hexdigest()
 
 

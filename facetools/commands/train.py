@@ -144,7 +144,7 @@ def fa_train(
         bool,
         typer.Option(
             "--sync-batchnorm/--no-sync-batchnorm",
-            help="On GPUs: whether processes normalise by the statistics of the whole batch, or each by those of its part.",
+            help="On GPUs: normalise by the statistics of the whole batch, not by those of the part of each process.",
         ),
     ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from RUN/last.pt, if it is there.")] = False,
