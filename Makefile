@@ -20,7 +20,7 @@ all: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml $(CORE)
 	test -x $(VENV)/python || $(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet --editable '.[test]' --config-settings=cmake.define.FACETOOLS_WERROR=ON
+	$(VENV)/python -m pip install --quiet --editable '.[all,test]' --config-settings=cmake.define.FACETOOLS_WERROR=ON
 	touch $@
 
 # The demo: draw faces, train on them, predict the held-out ones; or predict FACES by MODEL. Then cluster, explain, report.
@@ -72,7 +72,7 @@ bench-quick: $(INSTALLED)
 # test forks, after which the thread sanitizer would not go on by itself.
 sanitize: sanitize-address,undefined sanitize-thread
 
-CORE_TESTS := $(wildcard tests/test_core_*.py) tests/test_codes.py
+CORE_TESTS := tests/core tests/clustering/test_codes.py
 PRELOAD_address,undefined := libasan.so
 PRELOAD_thread := libtsan.so
 

@@ -22,7 +22,7 @@ import numpy as np
 from machine import machine
 from sklearn.metrics import adjusted_rand_score
 
-from facetools.clustering.rows import gpu_of
+from facetools.clustering.rows import faiss_gpu
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results/core.json"
@@ -78,7 +78,7 @@ def cases(quick: bool) -> Iterator[Case]:
     for linkage in ("complete", "ward", "average"):
         yield Case(linkage, rows(2e4) * (3 if quick else 1), learn, same_partition, weighted_check=True)
     yield Case("K-Means iterations", rows(1e6), "FAISS", same_objective)
-    if gpu_of("auto") is not None:
+    if faiss_gpu("auto") is not None:
         yield Case("K-Means iterations", rows(1e6), "FAISS on a GPU", same_objective)
     yield Case("comparison 2:50", rows(1.8e4))
     if quick:

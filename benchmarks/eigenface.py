@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from facetools import images, table
+from facetools.images import sources
 from facetools.synthetic import write_celeba
+from facetools.table import columns, streams
 
 FACES = (2_000, 8_000, 32_000)
 CLUSTERS = 16
@@ -37,11 +38,11 @@ def measured(*arguments: object) -> tuple[float, float]:
 def main(folder: Path) -> None:
     print(json.dumps(machine()), flush=True)
     write_celeba(folder, 200, seed=0)
-    paths = list(images.listed([str(folder / "img_align_celeba.zip")]))
+    paths = list(sources.find_images([str(folder / "img_align_celeba.zip")]))
     for faces in FACES:
         clusters = np.random.default_rng(0).integers(0, CLUSTERS, faces).astype(np.int32)
-        with table.writing(str(folder / "table.npy"), "npy") as writer:
-            writer.write(table.Table(table.encode_paths((paths * (faces // 200))[:faces]), cluster=clusters))
+        with streams.open_writer(str(folder / "table.npy"), "npy") as writer:
+            writer.write(columns.Table(columns.encode_paths((paths * (faces // 200))[:faces]), cluster=clusters))
         seconds, memory = measured(folder / "table.npy", "-o", folder / "eigenfaces", "--size", "80x64")
         print(json.dumps({"faces": faces, "clusters": CLUSTERS, "seconds": seconds, "peak_mb": memory}), flush=True)
 

@@ -27,29 +27,26 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import models, transforms
+from torchvision import models
+from torchvision import transforms as tv
 
-from facetools import augment, images
-from facetools.architecture import ModelConfig
-from facetools.attributes import PAPER37
-from facetools.cache import decoded
-from facetools.celeba import CelebA
-from facetools.examples import Examples
-from facetools.learner import Learner
-from facetools.model import (
-    AttributeNet,
-    choose_device,
-    on_device,
-    ready,
-    save_checkpoint,
-    scores,
-    to_pixels,
-    use_threads,
-)
-from facetools.predict import Predictor, predictor, scored, settle
-from facetools.recipes import PAPER
-from facetools.step import Step
-from facetools.train import ALONE
+from facetools.images import batches, sources, transforms
+from facetools.images.cache import open_image_caches
+from facetools.network.architecture import ModelConfig
+from facetools.network.inference import predict_scores, prepare_for_inference, upload_as_float, upload_images
+from facetools.network.model import AttributeNet, save_checkpoint
+from facetools.prediction.backend import Predictor
+from facetools.prediction.predictor import choose_precision, load_predictor, predict_images
+from facetools.prediction.pytorch import CudaPredictor
+from facetools.runtime.hardware import choose_device, set_torch_threads
+from facetools.table.attributes import PAPER37
+from facetools.table.celeba import CelebALayout
+from facetools.training import augmentation
+from facetools.training.examples import Examples
+from facetools.training.learner import Learner
+from facetools.training.loop import SINGLE_PROCESS
+from facetools.training.recipes import PAPER
+from facetools.training.step import TrainingStep
 
 BATCH = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -110,7 +107,7 @@ def _labels(row: int) -> np.ndarray:
 
 
 def paths_of(folder: Path) -> list[str]:
-    return sorted(images.listed([str(CelebA.find(folder).images)]))  # type: ignore[union-attr]
+    return sorted(sources.find_images([str(CelebALayout.find(folder).images)]))  # type: ignore[union-attr]
 
 
 # Each engine prepares a job and gives what does it once: the number of images, and an answer to compare.
@@ -120,10 +117,12 @@ Work = Callable[[], tuple[int, np.ndarray]]
 
 def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
     model, paths = _predictor(size), paths_of(folder) * TIMES
-    settle(model, paths, jobs=THREADS)
+    choose_precision(model, paths, jobs=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
-        found = np.concatenate([scores for _, scores in scored(model, paths, BATCH, jobs=THREADS, failed=_failed)])
+        found = np.concatenate(
+            [predict_scores for _, predict_scores in predict_images(model, paths, BATCH, jobs=THREADS, failed=_failed)]
+        )
         return len(found), found
 
     return work
@@ -131,8 +130,8 @@ def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
 
 def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
     model = Plain(network(size)).eval().to(DEVICE)
-    steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    loader = DataLoader(Files(folder / "img_align_celeba.zip", transforms.Compose(steps)), BATCH, num_workers=THREADS)
+    steps = [tv.Resize(size), tv.ToTensor(), tv.Normalize(MEAN, STD)]
+    loader = DataLoader(Files(folder / "img_align_celeba.zip", tv.Compose(steps)), BATCH, num_workers=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
         with torch.no_grad():
@@ -145,26 +144,26 @@ def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
 def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
     model, batches = _predictor(size), len(paths_of(folder)) * TIMES // BATCH
     batch = _some(folder, size)[:BATCH]
-    model.settle(batch)
+    model.choose_precision(batch)
     pool = ThreadPoolExecutor(THREADS)
-    pixels = to_pixels(batch, DEVICE)
+    pixels = upload_as_float(batch, DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
-        if model.on_cpu:
+        if not isinstance(model, CudaPredictor):
             found = list(pool.map(lambda _: model.scores(batch), range(batches)))
         else:
-            found = [scores for _, scores in model.scores_of(repeat((None, pixels), batches))]
+            found = [scores for _, scores in model.score_batches(repeat((None, pixels), batches))]
         return batches * BATCH, found[0]
 
     return work
 
 
 def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
-    model, batches = ready(network(size), DEVICE), len(paths_of(folder)) * TIMES // BATCH
-    pixels = to_pixels(_some(folder, size)[:BATCH], DEVICE)
+    model, batches = prepare_for_inference(network(size), DEVICE), len(paths_of(folder)) * TIMES // BATCH
+    pixels = upload_as_float(_some(folder, size)[:BATCH], DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
-        found = [scores(model, pixels, bfloat16=False) for _ in range(batches)]
+        found = [predict_scores(model, pixels, bfloat16=False) for _ in range(batches)]
         return batches * BATCH, found[0]
 
     return work
@@ -173,17 +172,17 @@ def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
 def _predictor(size: tuple[int, int]) -> Predictor:
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder, "model.pt"), network(size))
-        return predictor(Path(folder, "model.pt"))
+        return load_predictor(Path(folder, "model.pt"))
 
 
 def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
-    pixels = on_device(_some(folder, size), DEVICE)
+    pixels = upload_images(_some(folder, size), DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         rng = np.random.default_rng(0)
         for start in list(range(0, len(pixels), BATCH)) * TIMES:
-            draws = augment.draw(BATCH, PAPER.augmentation, rng)
-            found = augment.warp(pixels[start : start + BATCH], augment.matrices(draws, *size))
+            draws = transforms.draw_transforms(BATCH, PAPER.augmentation, rng)
+            found = augmentation.warp_batch(pixels[start : start + BATCH], transforms.affine_matrices(draws, *size))
         return len(pixels) * TIMES, found.cpu().numpy()
 
     return work
@@ -192,16 +191,16 @@ def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
 def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
     pixels = torch.from_numpy(_some(folder, size)).permute(0, 3, 1, 2).float().contiguous()
     reach = PAPER.augmentation
-    random = transforms.Compose(
+    random = tv.Compose(
         [
-            transforms.RandomAffine(
+            tv.RandomAffine(
                 reach.rotation,
                 (reach.shift, reach.shift),
                 (1 - reach.zoom, 1 + reach.zoom),
                 reach.shear,
-                transforms.InterpolationMode.BILINEAR,
+                tv.InterpolationMode.BILINEAR,
             ),
-            transforms.RandomHorizontalFlip(),
+            tv.RandomHorizontalFlip(),
         ]
     )
 
@@ -218,8 +217,8 @@ def train_ours(folder: Path, size: tuple[int, int]) -> Work:
     paths = paths_of(folder) * TIMES
     examples = Examples(paths, np.stack([_labels(row) for row in range(len(paths))]).astype(np.uint8))
     about = {"settings": {}}
-    learner = Learner(_recipe(size), PAPER37, DEVICE, 0, ALONE, True, about, None)
-    (pixels_of,) = decoded([paths], size, jobs=THREADS, failed=_failed)
+    learner = Learner(_recipe(size), PAPER37, DEVICE, 0, SINGLE_PROCESS, True, about, None)
+    (pixels_of,) = open_image_caches([paths], size, jobs=THREADS, failed=_failed)
 
     def work() -> tuple[int, np.ndarray]:
         seen = sum(learner.steps(examples, pixels_of))
@@ -232,22 +231,20 @@ def train_ours(folder: Path, size: tuple[int, int]) -> Work:
 def train_plain(folder: Path, size: tuple[int, int]) -> Work:
     model, reach = Plain(network(size)).to(DEVICE).train(), PAPER.augmentation
     steps = [
-        transforms.Resize(size),
-        transforms.RandomAffine(
-            reach.rotation, (reach.shift, reach.shift), (1 - reach.zoom, 1 + reach.zoom), reach.shear
-        ),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN, STD),
+        tv.Resize(size),
+        tv.RandomAffine(reach.rotation, (reach.shift, reach.shift), (1 - reach.zoom, 1 + reach.zoom), reach.shear),
+        tv.RandomHorizontalFlip(),
+        tv.ToTensor(),
+        tv.Normalize(MEAN, STD),
     ]
-    loader = DataLoader(Files(folder / "img_align_celeba.zip", transforms.Compose(steps)), BATCH, num_workers=THREADS)
+    loader = DataLoader(Files(folder / "img_align_celeba.zip", tv.Compose(steps)), BATCH, num_workers=THREADS)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
 
     def work() -> tuple[int, np.ndarray]:
         seen = 0
         for pixels, labels in loader:
-            scores = torch.sigmoid(model(pixels.to(DEVICE)))
-            loss = -torch.cosine_similarity(scores, labels.to(DEVICE)).mean()
+            predict_scores = torch.sigmoid(model(pixels.to(DEVICE)))
+            loss = -torch.cosine_similarity(predict_scores, labels.to(DEVICE)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -260,8 +257,8 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
 def train_step(folder: Path, size: tuple[int, int]) -> Work:
     model, recipe = network(size), _recipe(size)
     model.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    step = Step(model, recipe, DEVICE)
-    batches, pixels = len(paths_of(folder)) * TIMES // BATCH, to_pixels(_some(folder, size)[:BATCH], DEVICE)
+    step = TrainingStep(model, recipe, DEVICE)
+    batches, pixels = len(paths_of(folder)) * TIMES // BATCH, upload_as_float(_some(folder, size)[:BATCH], DEVICE)
     labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
@@ -273,15 +270,15 @@ def train_step(folder: Path, size: tuple[int, int]) -> Work:
 
 
 def eigenface_ours(folder: Path, size: tuple[int, int]) -> Work:
-    from facetools.eigenface import Spool, eigenfaces
+    from facetools.report.eigenfaces import ImageSpool, compute_eigenfaces
 
     faces, clusters = _many(folder, size)
 
     def work() -> tuple[int, np.ndarray]:
-        with Spool(np.bincount(clusters), (*size, 3)) as spool:
+        with ImageSpool(np.bincount(clusters), (*size, 3)) as spool:
             for cluster, face in zip(clusters.tolist(), faces, strict=True):
                 spool.add(cluster, face)
-            made = list(eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=DEVICE))
+            made = list(compute_eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=DEVICE))
         return len(faces), np.array([face.explained_variance for face in made])
 
     return work
@@ -324,7 +321,7 @@ def _recipe(size: tuple[int, int]) -> Any:
 
 def _some(folder: Path, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate(
-        [pixels for _, pixels in images.batches(paths_of(folder), size, BATCH, jobs=2, failed=_failed)]
+        [pixels for _, pixels in batches.image_batches(paths_of(folder), size, BATCH, jobs=2, failed=_failed)]
     )
 
 
@@ -343,7 +340,7 @@ def _failed(path: str, reason: str) -> None:
 def done(job: str, engine: str, folder: Path) -> dict[str, Any]:
     """Images a second of the second of two goes, of which the first warms up, and the answer of that."""
     if engine != "plain":
-        use_threads(THREADS)
+        set_torch_threads(THREADS)
     work = ENGINES[job.split()[0], engine](folder, size_of(job))
     _, answer = work()
     started = time.perf_counter()

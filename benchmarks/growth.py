@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from facetools import files, memory
 from facetools.report import style
+from facetools.runtime import files, memory
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = [lead * 10**power for power in range(3, 7) for lead in (1, 3)] + [10**7]
@@ -98,7 +98,7 @@ def main() -> None:
 
 def draw(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     """Writes the picture of the runs."""
-    files.write(RESULTS / "growth.svg", style.encode(picture(results), "svg", text_as_text=True))
+    files.write_atomically(RESULTS / "growth.svg", style.encode(picture(results), "svg", text_as_text=True))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from facetools import codes, hardware, memory
+from facetools.clustering import codes
+from facetools.runtime import hardware, memory
 
 
 def machine() -> dict[str, Any]:
@@ -28,7 +29,7 @@ def machine() -> dict[str, Any]:
 
 
 def _gpus() -> list[str]:
-    if not hardware.gpus():
+    if not hardware.gpu_count():
         return []
     from torch import cuda
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facetools import codes, table
-from facetools.attributes import parse
+from facetools.clustering import codes
+from facetools.table import streams
+from facetools.table.attributes import select_attributes
 
 MODEL = Path(__file__).parent / "mixture.json"
 COMPONENTS = 100
@@ -47,7 +48,7 @@ def fit(
 def draw(count: int, attributes: str = "paper37") -> np.ndarray:
     """Packed codes, uint64 (count, 1), of the first `count` faces of an endless sequence that is always the same."""
     model = json.loads(MODEL.read_text())
-    chosen = [model["attributes"].index(name) for name in parse(attributes, tuple(model["attributes"]))]
+    chosen = [model["attributes"].index(name) for name in select_attributes(attributes, tuple(model["attributes"]))]
     share, frequency = np.array(model["share"]), np.array(model["frequency"], np.float32)[:, chosen]
     parts = []
     for step in range(0, count, STEP):
@@ -63,7 +64,7 @@ def distinct_share(packed: np.ndarray) -> float:
 
 def main(sources: list[str]) -> None:
     for source in sources:
-        labels = table.read(source)[0].labels
+        labels = streams.read_table(source)[0].labels
         assert labels is not None, f"{source}: no labels"
         names, rows = labels.names, labels.values
         share, frequency = fit(rows, COMPONENTS, np.random.default_rng(0))
@@ -74,7 +75,7 @@ def main(sources: list[str]) -> None:
             "frequency": np.clip(np.round(frequency, 4), 0.0001, 0.9999).tolist(),
         }
         MODEL.write_text(json.dumps(model) + "\n")
-        paper = np.ascontiguousarray(rows[:, [names.index(name) for name in parse("paper37", names)]])
+        paper = np.ascontiguousarray(rows[:, [names.index(name) for name in select_attributes("paper37", names)]])
         print(f"real: {distinct_share(codes.pack(paper)):.1%} of {len(paper):,} are distinct")
     for count in (18_000, 20_000, 200_000, 1_000_000, 10_000_000):
         print(f"drawn: {distinct_share(draw(count)):.1%} of {count:,} are distinct")

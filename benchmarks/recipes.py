@@ -21,7 +21,8 @@ from typing import Any
 
 from machine import machine
 
-from facetools import metrics, table
+from facetools.prediction import metrics
+from facetools.table import streams
 
 HERE = Path(__file__).parent
 MEASURES = {
@@ -47,9 +48,9 @@ def measured(celeba: str, folder: Path, recipe: str, seed: int, options: list[st
         test = folder / f"test-{aim}.npy"
         judged = ("--model", folder / "best.pt", "--thresholds", aim)
         command("predict", celeba, "--partition", "test", "--labels", celeba, *judged, "-o", test)
-        faces, _ = table.read(str(test))
+        faces, _ = streams.read_table(str(test))
         assert faces.labels is not None and faces.scores is not None
-        means = metrics.means(faces.labels.values, faces.scores.select(faces.labels.names))
+        means = metrics.mean_metrics(faces.labels.values, faces.scores.select(faces.labels.names))
         measures |= {f"at {aim}": means[measure]} if measure else means
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     config = json.loads((folder / "config.json").read_text())

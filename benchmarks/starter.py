@@ -3,9 +3,9 @@
     python benchmarks/starter.py celeba8k OUT
 
 trains networks in OUT, of which the later ones learn what earlier ones say of the training faces (what was broken off
-goes on; other options are fa-train's), writes facetools/models/starter.pt (the last of them in half precision, without
-what training alone needs) and, below "Figures" in the card beside it, how right that file is on the test partition of
-CELEBA, which it has not seen: by attribute, by subgroup, and on the same faces cropped, scaled and greyed; that alone
+goes on; other options are fa-train's), writes facetools/network/starter/starter.pt (the last of them in half
+precision, without what training alone needs) and, below "Figures" in the card beside it, how right that file is on the
+test partition of CELEBA, which it has not seen: by attribute, by subgroup, and on the same faces cropped, scaled and greyed; that alone
 without OUT.
 """
 
@@ -22,16 +22,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facetools import images, metrics
-from facetools.celeba import CelebA
-from facetools.checkpoint import STARTER
-from facetools.commands.labels import Truth
-from facetools.model import load_checkpoint, save_checkpoint
-from facetools.predict import Predictor, predictor
+from facetools.images import decoding, reading, sources
+from facetools.network.checkpoint import STARTER_MODEL
+from facetools.network.model import load_checkpoint, save_checkpoint
+from facetools.network.thresholds import THRESHOLD_CRITERIA, recenter_scores
+from facetools.prediction import metrics
+from facetools.prediction.backend import Predictor
+from facetools.prediction.predictor import load_predictor
 from facetools.synthetic import write_celeba
-from facetools.thresholds import AIMS, recentred
+from facetools.table.celeba import CelebALayout
+from facetools.table.labels import GroundTruth
 
-CARD = STARTER.parent / "README.md"
+CARD = STARTER_MODEL.parent / "README.md"
 SUBGROUPS = ("Male", "Young")
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 DRAWN = 300
@@ -81,7 +83,7 @@ def store(run: Path) -> None:
     )
     made_by["inputs"] = [source | {"path": Path(source["path"]).name} for source in made_by["inputs"]]
     kept = {name: content[name] for name in ("settings", "thresholds")}
-    save_checkpoint(STARTER, model, half=True, made_by=made_by, **kept)
+    save_checkpoint(STARTER_MODEL, model, half=True, made_by=made_by, **kept)
 
 
 def scored(model: Predictor, pictures: list[Image.Image]) -> np.ndarray:
@@ -110,33 +112,35 @@ def row(name: str, *cells: float) -> str:
 
 
 def means(labels: np.ndarray, scores: np.ndarray) -> list[float]:
-    found = metrics.means(labels, scores)
+    found = metrics.mean_metrics(labels, scores)
     return [found[name] for name in MEASURES]
 
 
 def figures(folder: Path) -> Iterator[str]:
     """The lines below "Figures"."""
-    model = predictor(STARTER, "cpu")
+    model = load_predictor(STARTER_MODEL, "cpu")
     names = model.config.attributes
-    layout = CelebA.find(folder)
+    layout = CelebALayout.find(folder)
     assert layout is not None
-    paths = layout.in_partition(list(images.listed([str(layout.images)])), "test")
-    labels = Truth.read(str(folder), names).of(paths).values
-    with images.Reader() as reader:
-        pictures = [Image.fromarray(images.decode(reader.read(path))) for path in paths]
+    paths = layout.in_partition(list(sources.find_images([str(layout.images)])), "test")
+    labels = GroundTruth.read(str(folder), names).of(paths).values
+    with reading.ImageReader() as reader:
+        pictures = [Image.fromarray(decoding.decode_image(reader.read(path))) for path in paths]
     views = [seen_as(picture) for picture in pictures]
     scores = {view: scored(model, [picture[view] for picture in views]) for view in views[0]}
     plain = next(iter(scores.values()))
 
-    majority = metrics.by_attribute(labels, plain)["majority"].mean()
+    majority = metrics.metrics_by_attribute(labels, plain)["majority"].mean()
     yield f"Of the file as it is here, on {len(paths)} test faces of persons that it has not seen, in percent, means"
     yield f"over {len(names)} attributes, of one training with one seed. The more frequent answer alone has an accuracy"
     yield f"of {100 * majority:.1f} %.\n"
     heads = "accuracy | balanced accuracy | F1 | average precision |"
     yield f"| thresholds | {heads}\n|---|--:|--:|--:|--:|"
     yield row("0.5", *means(labels, plain))
-    for aim in AIMS:
-        yield row(f"`--thresholds {aim}`", *means(labels, recentred(plain, np.array(model.parts["thresholds"][aim]))))
+    for aim in THRESHOLD_CRITERIA:
+        yield row(
+            f"`--thresholds {aim}`", *means(labels, recenter_scores(plain, np.array(model.parts["thresholds"][aim])))
+        )
     yield f"\n| faces | {heads}\n|---|--:|--:|--:|--:|"
     for view, found in scores.items():
         yield row(view, *means(labels, found))
@@ -148,8 +152,10 @@ def figures(folder: Path) -> Iterator[str]:
             # What tells the subgroup itself is left out: within it, it has one class alone.
             others = [a for a in range(len(names)) if names[a] != name]
             yield row(f"{called} | {some.sum()}", *means(labels[some][:, others], plain[some][:, others]))
-    by_attribute = metrics.by_attribute(labels, plain)
-    balanced = metrics.by_attribute(labels, recentred(plain, np.array(model.parts["thresholds"]["balanced"])))
+    by_attribute = metrics.metrics_by_attribute(labels, plain)
+    balanced = metrics.metrics_by_attribute(
+        labels, recenter_scores(plain, np.array(model.parts["thresholds"]["balanced"]))
+    )
     heads = "present | majority | accuracy | balanced accuracy | at balanced thresholds | F1 | average precision"
     yield f"\n| attribute | {heads} |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     for a, name in enumerate(names):
@@ -162,12 +168,12 @@ def drawn(model: Predictor) -> tuple[np.ndarray, np.ndarray]:
     """The truth and the scores of drawn faces."""
     with tempfile.TemporaryDirectory() as scratch:
         write_celeba(Path(scratch), DRAWN, seed=0)
-        layout = CelebA.find(Path(scratch))
+        layout = CelebALayout.find(Path(scratch))
         assert layout is not None
-        paths = list(images.listed([str(layout.images)]))
-        with images.Reader() as reader:
-            pictures = [Image.fromarray(images.decode(reader.read(path))) for path in paths]
-        labels = Truth.read(scratch, model.config.attributes).of(paths).values
+        paths = list(sources.find_images([str(layout.images)]))
+        with reading.ImageReader() as reader:
+            pictures = [Image.fromarray(decoding.decode_image(reader.read(path))) for path in paths]
+        labels = GroundTruth.read(scratch, model.config.attributes).of(paths).values
         return labels, scored(model, pictures)
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import mixture
 import numpy as np
 
-from facetools import codes
-from facetools.clustering import Parameters, cluster, compare
-from facetools.clustering.points import inertia, of_bits
+from facetools.clustering import Parameters, codes
+from facetools.clustering.points import from_bits, inertia
+from facetools.clustering.runs import cluster, compare
 
 THREADS = len(os.sched_getaffinity(0))
 GROUPS = 16
@@ -233,7 +233,7 @@ does("K-Means iterations", "FAISS on a GPU")(_faiss(gpu=True))
 @does("K-Means", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
-        points = of_bits(faces.bits)
+        points = from_bits(faces.bits)
         found = cluster(points, "kmeans", CENTROIDS, Parameters(jobs=THREADS, seed=faces.seed), judge=False)
         return Answer(found.labels, {"distinct": len(points.counts), "inertia": found.figures["inertia"]})
 
@@ -249,7 +249,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
 
     def run() -> Answer:
         labels = method.fit(rows).labels_
-        return Answer(labels, later=lambda: {"inertia": inertia(of_bits(faces.bits), labels)})
+        return Answer(labels, later=lambda: {"inertia": inertia(from_bits(faces.bits), labels)})
 
     return run
 
@@ -257,7 +257,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
 @does("comparison 2:50", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
-        points, failures = of_bits(faces.bits), []
+        points, failures = from_bits(faces.bits), []
         methods = ("kmeans", "agglomerative", "dbscan")
         parameters = Parameters(jobs=THREADS, eps=1.0)
         figures = list(

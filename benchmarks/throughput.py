@@ -31,8 +31,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from facetools import files
 from facetools.report import style
+from facetools.runtime import files
 from facetools.synthetic import write_celeba
 
 RESULTS, ENGINES = Path(__file__).parent / "results", Path(__file__).parent / "engines.py"
@@ -149,7 +149,7 @@ def show(name: str, content: dict[str, Any]) -> None:
     """Prints the table of a measurement and writes its picture."""
     print(*table(content), sep="\n")
     drawn = picture(content["images_per_second"])
-    files.write(RESULTS / f"{name}.svg", style.encode(drawn, "svg", text_as_text=True))
+    files.write_atomically(RESULTS / f"{name}.svg", style.encode(drawn, "svg", text_as_text=True))
 
 
 def measured(only: str, repeats: int) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_the_options_in_the_readme_exist() -> None:
 
 
 def test_the_formats_page_names_every_column() -> None:
-    from facetools.table import Table
+    from facetools.table.columns import Table
 
     page = (ROOT / "man" / "facetools-formats.5").read_text()
     assert all(f".B {name}\n" in page for name in ("path", "scores", "labels", "cluster"))

@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from facetools import gpu, images, table
-from facetools.clustering.rows import Values
-from facetools.examples import Examples
-from facetools.model import AttributeNet
-from facetools.optimization import Average
-from facetools.predict import predictor, scored
-from facetools.recipes import MODERN
-from facetools.train import Interrupted, train
-
-from .conftest import Drawn, Run
-from .test_predict import SMALL, network
-from .test_predict import faces as pixels_of
-from .test_predict import small as small
-from .test_train import faces as faces
+from facetools.clustering.rows import VectorRows
+from facetools.images import decoding, writing
+from facetools.network import cuda
+from facetools.network.model import AttributeNet
+from facetools.prediction.predictor import load_predictor, predict_images
+from facetools.table import streams
+from facetools.training.averaging import MovingAverage
+from facetools.training.examples import Examples
+from facetools.training.loop import TrainingInterrupted, train
+from facetools.training.recipes import MODERN
+from tests.conftest import Drawn, Run
+from tests.prediction.test_predictor import SMALL, network
+from tests.prediction.test_predictor import faces as pixels_of
+from tests.prediction.test_predictor import small as small
+from tests.training.test_training import faces as faces
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CUDA = torch.device("cuda")
@@ -38,7 +39,7 @@ def test_what_is_replayed_is_computed_anew() -> None:
         total.add_(numbers)
         return (numbers * factor).sum()
 
-    replayed = gpu.Replayed(function, CUDA)
+    replayed = cuda.GraphedFunction(function, CUDA)
     for step in range(6):
         found = replayed(torch.full((3,), float(step), device=CUDA), torch.tensor(float(step), device=CUDA))
         assert found.item() == 3 * step**2
@@ -48,7 +49,7 @@ def test_what_is_replayed_is_computed_anew() -> None:
 
 def test_arrays_go_there() -> None:
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    assert (gpu.upload(array, CUDA).cpu().numpy() == array).all()
+    assert (cuda.upload(array, CUDA).cpu().numpy() == array).all()
 
 
 def test_tensors_come_from_there_in_their_turn() -> None:
@@ -56,7 +57,7 @@ def test_tensors_come_from_there_in_their_turn() -> None:
     waits = []
     for number in range(5):
         tensor.fill_(number)
-        waits.append(gpu.download(tensor))
+        waits.append(cuda.download(tensor))
     for number, wait in enumerate(waits):
         found = wait()
         assert found.shape == (1000, 37) and (found == number).all()
@@ -64,9 +65,9 @@ def test_tensors_come_from_there_in_their_turn() -> None:
 
 def test_scores_are_those_of_the_cpu(small: Path) -> None:
     some = pixels_of(50)
-    exact = predictor(small, "cpu", bfloat16=False).scores(some)
+    exact = load_predictor(small, "cpu", bfloat16=False).scores(some)
     for bfloat16, within in ((False, 1e-3), (True, 0.02)):
-        model = predictor(small, "cuda", bfloat16=bfloat16)
+        model = load_predictor(small, "cuda", bfloat16=bfloat16)
         for _ in range(4):  # of which the third is recorded
             np.testing.assert_allclose(model.scores(some), exact, atol=within)
         np.testing.assert_allclose(model.scores(some[:7]), exact[:7], atol=within)
@@ -76,7 +77,7 @@ def test_prediction_is_that_of_the_cpu(drawn: Drawn, run: Run, tmp_path: Path) -
     for device in ("cpu", "cuda"):
         options = ("--model", drawn.model, "--batch", "16", "--device", device, "-o", tmp_path / f"{device}.npy")
         run("predict", drawn.folder, *options)
-    (one, _), (other, _) = (table.read(str(tmp_path / f"{device}.npy")) for device in ("cpu", "cuda"))
+    (one, _), (other, _) = (streams.read_table(str(tmp_path / f"{device}.npy")) for device in ("cpu", "cuda"))
     assert (one.paths == other.paths).all()
     assert one.scores is not None and other.scores is not None
     differences = np.abs(one.scores.values - other.scores.values)
@@ -88,14 +89,15 @@ def test_pixels_that_are_decoded_there_are_nobody_elses(tmp_path: Path, small: P
     rng = np.random.default_rng(0)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(64)]
     for path in paths:
-        images.write(
-            Path(path), images.decode(images.encode(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png"), (90, 80))
+        writing.write_image(
+            Path(path),
+            decoding.decode_image(writing.encode_image(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png"), (90, 80)),
         )
-    model = predictor(small, "cuda", bfloat16=False)
-    found = [scores for _, scores in scored(model, paths * 40, 64, jobs=4, failed=lambda *told: None)]
-    exact = predictor(small, "cpu", bfloat16=False)
+    model = load_predictor(small, "cuda", bfloat16=False)
+    found = [scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, failed=lambda *told: None)]
+    exact = load_predictor(small, "cpu", bfloat16=False)
     expected = np.concatenate(
-        [exact.scores(images.decode(Path(path).read_bytes(), SMALL.image_size)[None]) for path in paths]
+        [exact.scores(decoding.decode_image(Path(path).read_bytes(), SMALL.image_size)[None]) for path in paths]
     )
     for scores in found:
         np.testing.assert_allclose(scores, found[0], atol=1e-4)
@@ -108,7 +110,9 @@ def test_faiss_finds_there_what_it_finds_on_the_cpu() -> None:
         pytest.skip("this FAISS knows no GPU")
     rng = np.random.default_rng(0)
     rows, centroids = rng.random((10_000, 37), np.float32), rng.random((50, 37), np.float32)
-    found, expected = (Values(rows, np.ones(10_000, np.int64), 2, number).nearest(centroids) for number in (0, None))
+    found, expected = (
+        VectorRows(rows, np.ones(10_000, np.int64), 2, number).nearest(centroids) for number in (0, None)
+    )
     assert (found[0] == expected[0]).mean() > 0.999
     np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
 
@@ -155,12 +159,12 @@ def test_what_is_replayed_is_learned(
     replay = torch.cuda.CUDAGraph.replay
 
     def counted(graph: torch.cuda.CUDAGraph) -> None:
-        replays[gpu.BEFORE] += 1
+        replays[cuda.EAGER_CALLS] += 1
         replay(graph)
 
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
     for before in replays:
-        monkeypatch.setattr(gpu, "BEFORE", before)
+        monkeypatch.setattr(cuda, "EAGER_CALLS", before)
         train(recipe, ("left", "right"), faces, faces, tmp_path / str(before), device=CUDA)
     assert replays[2] >= 4 and replays[1000] == 0
     found, expected = losses(tmp_path / "2"), losses(tmp_path / "1000")
@@ -173,7 +177,7 @@ def test_training_goes_on_from_where_it_stopped_on_either_device(faces: Examples
     train(recipe, ("left", "right"), faces, faces, whole, device=CUDA)
     for device, until in (("cuda", 5), ("cpu", 1), ("cuda", None)):
         seen: list[int] = []
-        with suppress(Interrupted):
+        with suppress(TrainingInterrupted):
             train(
                 recipe, ("left", "right"), faces, faces, parts, device=torch.device(device), resume=True,
                 on_step=seen.append, interrupted=lambda seen=seen, until=until: len(seen) == until,
@@ -184,7 +188,7 @@ def test_training_goes_on_from_where_it_stopped_on_either_device(faces: Examples
 
 def test_the_average_follows_by_a_tensor() -> None:
     model: AttributeNet = network(SMALL).to(CUDA)
-    one, other = Average(model, 0.9), Average(model, 0.9)
+    one, other = MovingAverage(model, 0.9), MovingAverage(model, 0.9)
     with torch.no_grad():
         for value in model.parameters():
             value.add_(1)

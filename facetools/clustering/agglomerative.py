@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetools import codes
+from facetools.clustering import codes
+from facetools.clustering.forecast import require_memory
 from facetools.clustering.method import METRIC_ALIASES, Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.watch import require_memory
 
 _SCIPY_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "cosine"}
 

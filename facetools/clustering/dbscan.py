@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from facetools import codes
+from facetools.clustering import codes
 from facetools.clustering.method import METRIC_ALIASES, Parameters
 from facetools.clustering.points import Points
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facetools.clustering.codes import Progress
 from facetools.clustering.method import Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.rows import Bits, Rows, Values, gpu_of
-from facetools.codes import Progress
+from facetools.clustering.rows import BitRows, Rows, VectorRows, faiss_gpu
 
 MAX_ITERATIONS = 300
 
@@ -56,9 +56,9 @@ class KMeans:
         self._parameters = parameters
         self._rows: Rows
         if points.packed is not None and parameters.device in ("auto", "cpu") and parameters.engine == "auto":
-            self._rows = Bits(points.packed, points.counts, points.weights, parameters.jobs)
+            self._rows = BitRows(points.packed, points.counts, points.weights, parameters.jobs)
         else:
-            self._rows = Values(points.scaled, points.counts, parameters.jobs, gpu_of(parameters.device))
+            self._rows = VectorRows(points.scaled, points.counts, parameters.jobs, faiss_gpu(parameters.device))
 
     def labels(self, k: int | None) -> np.ndarray:
         assert k is not None

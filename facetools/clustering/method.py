@@ -7,12 +7,18 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from facetools.clustering.forecast import Monitor
 from facetools.clustering.points import Points
-from facetools.clustering.watch import Watch
 
 Linkage = Literal["ward", "complete", "average", "single"]
+
+
 Metric = Literal["euclidean", "manhattan", "cosine", "l1", "l2"]
+
+
 Engine = Literal["auto", "sklearn"]
+
+
 METRIC_ALIASES = {"l1": "manhattan", "l2": "euclidean"}
 
 
@@ -36,7 +42,7 @@ class Parameters:
     seed: int = 0
     device: str = "auto"
     jobs: int = 1
-    watch: Watch = field(default_factory=Watch, compare=False)
+    watch: Monitor = field(default_factory=Monitor, compare=False)
 
     def __post_init__(self) -> None:
         for name, radius in (("eps", self.eps), ("the threshold of BIRCH", self.threshold)):
@@ -47,7 +53,7 @@ class Parameters:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
-def check(parameters: Parameters, method: str) -> None:
+def check_parameters(parameters: Parameters, method: str) -> None:
     """Raises a ValueError where `method` cannot take these parameters together."""
     metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
     if method == "agglomerative" and parameters.linkage == "ward" and metric != "euclidean":

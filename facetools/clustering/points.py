@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from facetools import codes
+from facetools.clustering import codes
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ class Points:
         return first
 
 
-def of_bits(bits: np.ndarray, weights: np.ndarray | None = None) -> Points:
+def from_bits(bits: np.ndarray, weights: np.ndarray | None = None) -> Points:
     """Points of attributes, uint8 0/1 (n, a)."""
-    return of_codes(codes.pack(bits), bits.shape[1], weights)
+    return from_codes(codes.pack(bits), bits.shape[1], weights)
 
 
-def of_codes(packed: np.ndarray, attributes: int, weights: np.ndarray | None = None) -> Points:
+def from_codes(packed: np.ndarray, attributes: int, weights: np.ndarray | None = None) -> Points:
     """Points of packed codes, uint64 (n, words), bit j of word w being attribute 64 w + j."""
     found = codes.distinct(packed)
     bits = codes.unpack(found.codes, attributes)
     return Points(bits, found.counts, found.inverse, _or_ones(weights, attributes), found.codes)
 
 
-def of_values(values: np.ndarray, weights: np.ndarray | None = None) -> Points:
+def from_values(values: np.ndarray, weights: np.ndarray | None = None) -> Points:
     """Points of values clustered as they are, float32 (n, a); each row stands for itself."""
     count, columns = values.shape
     return Points(values, np.ones(count, np.int64), np.arange(count), _or_ones(weights, columns))
@@ -75,7 +75,7 @@ def inertia(points: Points, labels: np.ndarray) -> float:
 
     `labels` int (d,) or (n,): of the distinct rows or of all faces; noise (-1) is left out.
     """
-    rows, counts, labels = labelled(points, labels)
+    rows, counts, labels = label_pairs(points, labels)
     if points.packed is not None:
         packed, clusters, attributes = points.packed[rows], int(labels.max(initial=0)) + 1, points.rows.shape[1]
         sums, sizes = codes.kmeans_update(packed, counts, labels, clusters, attributes=attributes)
@@ -98,7 +98,7 @@ def cluster_sums(scaled: np.ndarray, counts: np.ndarray, labels: np.ndarray, k: 
     return membership @ scaled.astype(np.float64), np.bincount(labels, counts, k)
 
 
-def labelled(points: Points, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def label_pairs(points: Points, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a distinct row and a label, with the number of faces of each: rows, counts, labels, all int64.
 
     Methods that know no counts may put faces of one row into different clusters, so a row can have several pairs.

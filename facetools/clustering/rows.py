@@ -8,16 +8,13 @@ the means are double sums.
 from __future__ import annotations
 
 from copy import copy
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from facetools import codes
+from facetools.clustering import codes
 from facetools.clustering.points import cluster_sums
-
-#: What is there where there is a GPU that CUDA can use, on Linux and on Windows' Linux.
-_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+from facetools.runtime import extras, hardware
 
 #: Rows below which to start threads takes longer than what they would do.
 FEW = 4096
@@ -44,7 +41,7 @@ class Rows(Protocol):
         """The mean of the faces of each cluster and their number (k,), float64; no cluster is empty."""
 
 
-class Bits:
+class BitRows:
     """Rows of bits: all in the core, exact in the bits; centroids are unweighted."""
 
     def __init__(self, packed: np.ndarray, counts: np.ndarray, weights: np.ndarray, jobs: int) -> None:
@@ -52,8 +49,8 @@ class Bits:
         self._codes, self._jobs = packed, jobs
         self._threads = jobs if len(packed) >= FEW else 1
 
-    def part(self, rows: np.ndarray) -> Bits:
-        return Bits(self._codes[rows], self.counts[rows], self.weights, self._jobs)
+    def part(self, rows: np.ndarray) -> BitRows:
+        return BitRows(self._codes[rows], self.counts[rows], self.weights, self._jobs)
 
     def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
         chosen = codes.kmeans_seed(
@@ -82,40 +79,65 @@ class Bits:
         return sums / sizes[:, None], sizes.astype(np.float64)
 
 
-class Values:
-    """Rows of any values: FAISS finds the nearest centroids, on a GPU where there is one; centroids are weighted."""
+class VectorRows:
+    """Rows of float32 values. FAISS finds the nearest centroids, on a GPU where there is one; without FAISS,
+    scikit-learn does. Centroids are weighted."""
 
     def __init__(self, scaled: np.ndarray, counts: np.ndarray, jobs: int, gpu: int | None) -> None:
-        import faiss
-
         self.counts, self.weights = counts, np.ones(scaled.shape[1])
-        self._faiss: Any = faiss
-        self._scaled, self._gpu = np.ascontiguousarray(scaled), gpu
-        self._resources = None if gpu is None else faiss.StandardGpuResources()
-        faiss.omp_set_num_threads(jobs)
+        self._scaled = np.ascontiguousarray(scaled)
+        self._search = _FaissSearch(jobs, gpu) if extras.is_installed("faiss") else _SklearnSearch(jobs)
 
-    def part(self, rows: np.ndarray) -> Values:
-        some = copy(self)
-        some.counts, some._scaled = self.counts[rows], self._scaled[rows]
-        return some
+    def part(self, rows: np.ndarray) -> VectorRows:
+        selected = copy(self)
+        selected.counts, selected._scaled = self.counts[rows], self._scaled[rows]
+        return selected
 
     def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
-        return seed(self._scaled, self.counts, k, rng)
+        return seed_centroids(self._scaled, self.counts, k, rng)
 
     def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        index = self._faiss.IndexFlatL2(centroids.shape[1])
-        if self._resources is not None:
-            index = self._faiss.index_cpu_to_gpu(self._resources, self._gpu, index)
-        index.add(np.ascontiguousarray(centroids, np.float32))
-        distances, labels = index.search(self._scaled, 1)
-        return labels[:, 0], distances[:, 0]
+        return self._search.nearest(self._scaled, np.ascontiguousarray(centroids, np.float32))
 
     def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         sums, sizes = cluster_sums(self._scaled, self.counts, labels, k)
         return sums / sizes[:, None], sizes
 
 
-def seed(rows: np.ndarray, counts: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+class _SklearnSearch:
+    def __init__(self, jobs: int) -> None:
+        from sklearn.metrics import pairwise_distances_argmin_min
+        from threadpoolctl import threadpool_limits
+
+        self._nearest: Any = pairwise_distances_argmin_min
+        self._limits: Any = threadpool_limits
+        self._jobs = jobs
+
+    def nearest(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with self._limits(self._jobs):
+            labels, distances = self._nearest(rows, centroids, metric="sqeuclidean")
+        return labels, distances
+
+
+class _FaissSearch:
+    def __init__(self, jobs: int, gpu: int | None) -> None:
+        import faiss
+
+        self._module: Any = faiss
+        self._gpu = gpu
+        self._resources = None if gpu is None else faiss.StandardGpuResources()
+        faiss.omp_set_num_threads(jobs)
+
+    def nearest(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        index = self._module.IndexFlatL2(centroids.shape[1])
+        if self._resources is not None:
+            index = self._module.index_cpu_to_gpu(self._resources, self._gpu, index)
+        index.add(centroids)
+        distances, labels = index.search(rows, 1)
+        return labels[:, 0], distances[:, 0]
+
+
+def seed_centroids(rows: np.ndarray, counts: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """k rows as first centroids, float32 (k, a), by greedy k-means++ (Arthur and Vassilvitskii 2007): each is the best
     of 2 + log k rows drawn with probability proportional to count x squared distance to the nearest one so far."""
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
@@ -149,15 +171,19 @@ def _draw(mass: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.minimum(drawn, np.flatnonzero(mass)[-1])
 
 
-def gpu_of(device: str) -> int | None:
-    """The number of the GPU that FAISS is to use, None for none; a ValueError where one is asked for and not there."""
-    if device == "cpu" or (device == "auto" and not any(map(Path.exists, _DRIVERS))):
+def faiss_gpu(device: str) -> int | None:
+    """The number of the GPU for FAISS, or None for the CPU. Raises ValueError if `device` names a GPU that FAISS cannot
+    use, MissingExtraError if it names a GPU and FAISS is not installed."""
+    wanted = device.startswith("cuda")
+    if wanted and not extras.is_installed("faiss"):
+        raise extras.MissingExtraError(f"the device {device} needs FAISS: pip install 'facetools[gpu]'")
+    if not wanted and (device == "cpu" or not hardware.gpu_count() or not extras.is_installed("faiss")):
         return None  # without FAISS, which takes a quarter of a second to import
     import faiss
 
     number = int(device.partition(":")[2] or 0)
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > number:
         return number
-    if device == "auto":
+    if not wanted:
         return None
-    raise ValueError(f"there is no device {device} that FAISS can use here")
+    raise ValueError(f"FAISS cannot use the device {device} here")

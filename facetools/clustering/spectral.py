@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from facetools.clustering.forecast import require_memory
 from facetools.clustering.method import Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.watch import require_memory
 
 
 class Spectral:

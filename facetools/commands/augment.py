@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.common import Failure, Job, Null, Sources, command, counted, image_paths
-from facetools.recipes import PAPER, Augmentation, image_size
+from facetools.commands.files import image_paths
+from facetools.commands.job import Failure, Job, pluralize
+from facetools.commands.options import Null, Sources, parse_image_size
+from facetools.commands.running import command
+from facetools.images.augmentation import Augmentation
+from facetools.training.recipes import PAPER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,50 +71,54 @@ def fa_augment(
     """
     import numpy as np
 
-    from facetools import archives, augment, files, images, table
+    from facetools.images import archives, batches, decoding, reading, sheets, transforms, writing
+    from facetools.runtime import files
+    from facetools.table import jsonl
 
-    if output.lower().endswith(tuple(set(archives.SUFFIXES) - {".zip"})):
+    if output.lower().endswith(tuple(set(archives.ARCHIVE_SUFFIXES) - {".zip"})):
         raise typer.BadParameter("images are written into a folder or a .zip archive", param_hint="--output")
     try:
         reach = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
-        shape = image_size(size) if size else None
+        shape = parse_image_size(size) if size else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     paths = image_paths(sources, null=null)
 
-    def make(reader: images.Reader, number: int, path: str) -> _Copies | images.ImageError:
-        pixels = images.load(reader, path, shape)
-        if isinstance(pixels, images.ImageError):
+    def make(reader: reading.ImageReader, number: int, path: str) -> _Copies | reading.ImageError:
+        pixels = decoding.load_image(reader, path, shape)
+        if isinstance(pixels, reading.ImageError):
             return pixels
-        warped, draws = augment.copies(pixels, copies, reach, np.random.default_rng([job.seed, number]))
+        warped, draws = transforms.augmented_copies(pixels, copies, reach, np.random.default_rng([job.seed, number]))
         kept = [pixels, *warped] if number < SHEET_ROWS and sheet else []
-        return _Copies([images.encode(copy, f".{format}") for copy in warped], draws.records(), kept)
+        return _Copies([writing.encode_image(copy, f".{format}") for copy in warped], draws.records(), kept)
 
     names: dict[str, int] = {}
     rows: list[list[np.ndarray]] = []
     made = 0
     with (
-        files.replacing(sheet) if sheet else nullcontext() as overview,
+        files.atomic_writer(sheet) if sheet else nullcontext() as overview,
         _images_to(output) as write,
         job.progress("images", len(paths)) as advance,
     ):
-        for path, result in images.mapped(paths, make, jobs=job.jobs):
+        for path, result in batches.map_images(paths, make, jobs=job.jobs):
             advance(1)
-            if isinstance(result, images.ImageError):
+            if isinstance(result, reading.ImageError):
                 job.failed(path, str(result))
                 continue
             stem = _stem(path, names)
             for copy, (content, drawn) in enumerate(zip(result.contents, result.draws, strict=True), start=1):
                 written = write(f"{stem}-{copy}.{format}", content)
-                sys.stdout.buffer.write(table.record({"path": written, "source": path, **drawn}))
+                sys.stdout.buffer.write(jsonl.encode_record({"path": written, "source": path, **drawn}))
             if result.pixels:
                 rows.append(result.pixels)
             made += copies
         if not made:
             raise Failure(f"none of the {len(paths)} images could be read")
         if overview is not None:
-            overview.write(images.encode(images.contact_sheet(rows, SHEET_HEIGHT), Path(sheet or "").suffix.lower()))
-    job.done(counted(made, "image"))
+            overview.write(
+                writing.encode_image(sheets.contact_sheet(rows, SHEET_HEIGHT), Path(sheet or "").suffix.lower())
+            )
+    job.done(pluralize(made, "image"))
 
 
 @dataclass(frozen=True)
@@ -139,18 +147,18 @@ def _stem(path: str, names: dict[str, int]) -> str:
 def _images_to(output: str) -> Iterator[Callable[[str, bytes], str]]:
     """Writes images by name and content into a folder, or into a zip archive that is complete or absent; gives the
     path of each."""
-    from facetools import files
+    from facetools.runtime import files
 
     if not output.lower().endswith(".zip"):
         folder = files.make_folder(output)
 
         def write_file(name: str, content: bytes) -> str:
-            files.write(folder / name, content)
+            files.write_atomically(folder / name, content)
             return str(folder / name)
 
         yield write_file
         return
-    with files.replacing(output) as stream, zipfile.ZipFile(stream, "w") as archive:
+    with files.atomic_writer(output) as stream, zipfile.ZipFile(stream, "w") as archive:
 
         def write_member(name: str, content: bytes) -> str:
             archive.writestr(zipfile.ZipInfo(name), content)

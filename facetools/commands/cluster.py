@@ -10,25 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.common import (
-    AttributesOption,
-    Failure,
-    Format,
-    Job,
-    Output,
-    TableIn,
-    check_output,
-    command,
-    counted,
-    encoding_of,
-    made_by,
-)
+from facetools.commands.files import check_output, choose_encoding, provenance
+from facetools.commands.job import Failure, Job, pluralize
+from facetools.commands.options import AttributesOption, Format, Output, TableInput
+from facetools.commands.running import command
 
 if TYPE_CHECKING:
     import numpy as np
 
     from facetools.clustering import Points
-    from facetools.table import Table
+    from facetools.table.columns import Table
 
 MethodName = Literal["kmeans", "agglomerative", "dbscan", "birch", "spectral", "optics"]
 
@@ -36,7 +27,7 @@ MethodName = Literal["kmeans", "agglomerative", "dbscan", "birch", "spectral", "
 @command
 def fa_cluster(
     job: Job,
-    source: TableIn = "-",
+    source: TableInput = "-",
     *,
     k: Annotated[int | None, typer.Option("-k", metavar="N", min=1, help="The number of clusters.")] = None,
     method: Annotated[MethodName, typer.Option(help="dbscan and optics find the number of clusters.")] = "kmeans",
@@ -99,9 +90,11 @@ def fa_cluster(
       fa-cluster scores.npy --attributes paper10 --compare 2:50 --methods kmeans,dbscan > comparison.jsonl
     """
 
-    from facetools import files, table
-    from facetools.clustering import METHODS, Parameters, Watch, check, cluster
-    from facetools.clustering import compare as compare_methods
+    from facetools.clustering import Monitor, Parameters, check_parameters
+    from facetools.clustering.runs import METHODS, cluster
+    from facetools.clustering.runs import compare as compare_methods
+    from facetools.runtime import files
+    from facetools.table import jsonl, streams
 
     ks, chosen_methods = _sweep(compare), methods.split(",")
     unknown = [name for name in chosen_methods if name not in METHODS]
@@ -119,10 +112,10 @@ def fa_cluster(
             job.seed,
             job.device,
             job.jobs,
-            Watch(lambda what, seconds, needed: job.say(_foretold(what, seconds, needed)), job.stage),
+            Monitor(lambda what, seconds, needed: job.say(_foretold(what, seconds, needed)), job.stage),
         )
         for name in chosen_methods if ks is not None else [method]:
-            check(parameters, name)
+            check_parameters(parameters, name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if ks is not None and (k is not None or summary is not None or format == "npy"):
@@ -142,7 +135,7 @@ def fa_cluster(
         check_output(summary, "json")
 
     started = time.perf_counter()
-    faces, encoding = table.read(source)
+    faces, encoding = streams.read_table(source)
     faces = _usable(job, faces, column)
     points = _points(faces, attributes, column, threshold, soft, weights, frequencies)
     read = time.perf_counter() - started
@@ -152,22 +145,22 @@ def fa_cluster(
 
     if ks is not None:
         found = 0
-        with table.open_output(output) as stream, job.progress("clusterings") as advance:
+        with streams.open_output(output) as stream, job.progress("clusterings") as advance:
             for figures in compare_methods(
                 points, chosen_methods, ks, parameters, failed=job.failed, on_result=lambda: advance(1)
             ):
-                stream.write(table.record(figures))
+                stream.write(jsonl.encode_record(figures))
                 stream.flush()
                 found += 1
             if not found:
                 raise Failure("there is nothing to compare")
-        job.done(f"{counted(found, 'clustering')} of {counted(points.faces, 'face')}")
+        job.done(f"{pluralize(found, 'clustering')} of {pluralize(points.faces, 'face')}")
         return
 
     clustering = cluster(points, method, k, parameters, judge=summary is not None)
     started = time.perf_counter()
-    with files.replacing(summary) if summary is not None else nullcontext() as told:
-        with table.writing(output, encoding_of(format, output, encoding)) as writer:
+    with files.atomic_writer(summary) if summary is not None else nullcontext() as told:
+        with streams.open_writer(output, choose_encoding(format, output, encoding)) as writer:
             writer.write(_with_cluster(faces, clustering.labels))
         if told is not None:
             seconds = {
@@ -175,11 +168,11 @@ def fa_cluster(
                 **clustering.figures["seconds"],
                 "write": round(time.perf_counter() - started, 3),
             }
-            content = clustering.figures | {"seconds": seconds, "made_by": made_by(job, [source])}
+            content = clustering.figures | {"seconds": seconds, "made_by": provenance(job, [source])}
             told.write(json.dumps(content, indent=1).encode() + b"\n")
     figures = clustering.figures
     noise = f", {figures['noise']:,} noise" if figures["noise"] else ""
-    job.done(f"{counted(points.faces, 'face')} in {counted(figures['clusters'], 'cluster')}{noise}")
+    job.done(f"{pluralize(points.faces, 'face')} in {pluralize(figures['clusters'], 'cluster')}{noise}")
 
 
 def _foretold(what: str, seconds: float, needed: int) -> str:
@@ -226,23 +219,23 @@ def _points(
     """What to cluster: the chosen attributes of the faces, weighted."""
     import numpy as np
 
-    from facetools.attributes import default_names, parse
     from facetools.clustering import points
-    from facetools.codes import unpack
+    from facetools.clustering.codes import unpack
+    from facetools.table.attributes import default_attribute_names, select_attributes
 
     if faces.codes is not None:
-        names = default_names(64 * faces.codes.shape[1])
+        names = default_attribute_names(64 * faces.codes.shape[1])
         if soft or weights != "none":
             raise typer.BadParameter("packed codes have no names and no scores; --soft and --weights do not apply")
-        chosen = parse(attributes, names) if attributes else names
+        chosen = select_attributes(attributes, names) if attributes else names
         if chosen == names:
-            return points.of_codes(faces.codes, len(names))
+            return points.from_codes(faces.codes, len(names))
         bits = unpack(faces.codes, len(names))
-        return points.of_bits(np.ascontiguousarray(bits[:, [names.index(name) for name in chosen]]))
+        return points.from_bits(np.ascontiguousarray(bits[:, [names.index(name) for name in chosen]]))
     known = faces.labels if column == "labels" or (column is None and faces.scores is None) else faces.scores
     if known is None:
         raise Failure(f"the table has no column '{column or 'scores'}'; fa-predict makes one")
-    chosen = parse(attributes, known.names) if attributes else known.names
+    chosen = select_attributes(attributes, known.names) if attributes else known.names
     values = known.select(chosen)
     outside = known is faces.scores and not soft and len(values) and (values.min() < 0 or values.max() > 1)
     if outside:
@@ -250,14 +243,14 @@ def _points(
     present = values >= threshold if known is faces.scores else values != 0
     weighting = _weights(weights, frequencies, chosen, present)
     if soft:
-        return points.of_values(values.astype(np.float32), weighting)
-    return points.of_bits(np.ascontiguousarray(present).view(np.uint8), weighting)
+        return points.from_values(values.astype(np.float32), weighting)
+    return points.from_bits(np.ascontiguousarray(present).view(np.uint8), weighting)
 
 
 def _weights(weights: str, frequencies: str, names: tuple[str, ...], present: np.ndarray) -> np.ndarray | None:
     import numpy as np
 
-    from facetools.attributes import FREQUENCIES, frequency_weights
+    from facetools.table.attributes import FREQUENCIES, frequency_weights
 
     if weights == "none":
         return None

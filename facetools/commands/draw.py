@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from facetools.commands.common import Job, command, counted
-from facetools.recipes import image_size
+from facetools.commands.job import Job, pluralize
+from facetools.commands.options import parse_image_size
+from facetools.commands.running import command
 
 
 @command
@@ -32,17 +33,17 @@ def draw(
       python -m facetools.commands.draw drawn/ --faces 3000 --seed 0
       fa-train drawn/ -o run --weights none --image-size 64
     """
-    from facetools import files
+    from facetools.runtime import files
     from facetools.synthetic import write_celeba
 
     try:
-        shape = image_size(size)
+        shape = parse_image_size(size)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if valid_share + test_share > 1:
         raise typer.BadParameter("--valid-share and --test-share are more than all faces")
     write_celeba(files.make_folder(folder), faces, job.seed, shape, test_share, valid_share, job.jobs)
-    job.done(f"{counted(faces, 'drawn face is', 'drawn faces are')} in {Path(folder)}")
+    job.done(f"{pluralize(faces, 'drawn face is', 'drawn faces are')} in {Path(folder)}")
 
 
 main = draw

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetools.commands.common import Failure, Job, TableIn, command, counted
+from facetools.commands.job import Failure, Job, pluralize
+from facetools.commands.options import TableInput
+from facetools.commands.running import command
 
 if TYPE_CHECKING:
-    from facetools.eigenface import Eigenface
+    from facetools.report.eigenfaces import Eigenface
 
 
 @command
 def fa_eigenface(
     job: Job,
-    source: TableIn = "-",
+    source: TableInput = "-",
     *,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="DIR", help="The folder for pictures and eigenfaces.npz.")
@@ -41,17 +43,20 @@ def fa_eigenface(
       fa-cluster scores.npy -k 8 | fa-eigenface -o eigenfaces/ --components 8 --size 64 --gray | jq .faces
     """
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
-    from facetools import files, images, table
-    from facetools.eigenface import Spool, eigenfaces
-    from facetools.model import choose_device, use_threads
-    from facetools.recipes import image_size
+    from facetools.commands.options import parse_image_size
+    from facetools.images import batches, reading, writing
+    from facetools.report.eigenfaces import ImageSpool, compute_eigenfaces
+    from facetools.runtime import files
+    from facetools.runtime.hardware import choose_device, uses_gpu
+    from facetools.table import jsonl, streams
 
     try:
-        shape = image_size(size) if size else None
+        shape = parse_image_size(size) if size else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--size") from None
-    faces, _ = table.read(source)
+    faces, _ = streams.read_table(source)
     if faces.cluster is None or faces.paths is None:
         missing = "cluster" if faces.cluster is None else "path"
         raise Failure(f"the table has no column '{missing}'; fa-cluster adds clusters to a table with paths")
@@ -59,38 +64,37 @@ def fa_eigenface(
     clusters = faces.cluster[faces.cluster >= 0]
     if not paths:
         raise Failure("the table has no face in any cluster")
-    use_threads(job.jobs)
-    device = choose_device(job.device)
+    device = choose_device(job.device) if uses_gpu(job.device) else None
     shape = shape or _first_shape(paths)
     folder = files.make_folder(output)
     done: list[Eigenface] = []
-    with Spool(np.bincount(clusters), (*shape, 3 if color else 1)) as spool:
+    with ImageSpool(np.bincount(clusters), (*shape, 3 if color else 1)) as spool:
         with job.progress("images", len(paths)) as advance:
-            decoded = images.decoded(paths, shape, jobs=job.jobs)
+            decoded = batches.decode_images(paths, shape, jobs=job.jobs)
             for (path, pixels), cluster in zip(decoded, clusters, strict=True):
-                if isinstance(pixels, images.ImageError):
+                if isinstance(pixels, reading.ImageError):
                     job.failed(path, str(pixels))
                 else:
-                    spool.add(cluster, pixels if color else images.gray(pixels))
+                    spool.add(cluster, pixels if color else writing.to_gray(pixels))
                 advance(1)
-        with job.progress("clusters", int(clusters.max()) + 1) as advance:
-            for found in eigenfaces(spool, range(int(clusters.max()) + 1), components, device=device):
-                sys.stdout.buffer.write(table.record(_written(found, folder)))
+        with threadpool_limits(job.jobs), job.progress("clusters", int(clusters.max()) + 1) as advance:
+            for found in compute_eigenfaces(spool, range(int(clusters.max()) + 1), components, device=device):
+                sys.stdout.buffer.write(jsonl.encode_record(_written(found, folder)))
                 done.append(found)
                 advance(1)
     if not done:
         raise Failure(f"none of the {len(paths)} images could be read")
     _write_npz(folder / "eigenfaces.npz", done, components)
-    job.done(f"{counted(sum(found.faces for found in done), 'face')} in {counted(len(done), 'cluster')}")
+    job.done(f"{pluralize(sum(found.faces for found in done), 'face')} in {pluralize(len(done), 'cluster')}")
 
 
 def _first_shape(paths: list[str]) -> tuple[int, int]:
     """The shape of the first image that can be read, made smaller where its longer side is over 96 pixels."""
-    from facetools import images
+    from facetools.images import batches, reading
 
     first = ""
-    for path, pixels in images.decoded(paths, None, jobs=1):
-        if isinstance(pixels, images.ImageError):
+    for path, pixels in batches.decode_images(paths, None, jobs=1):
+        if isinstance(pixels, reading.ImageError):
             first = first or f"{path}: {pixels}"
         else:
             scale = min(1.0, 96 / max(pixels.shape))
@@ -102,15 +106,15 @@ def _written(found: Eigenface, folder: Path) -> dict[str, Any]:
     """Writes the pictures of a cluster; its record."""
     import numpy as np
 
-    from facetools import images
-    from facetools.eigenface import picture
+    from facetools.images import writing
+    from facetools.report.eigenfaces import eigenface_picture
 
     stem = folder / f"cluster-{found.cluster:04d}"
     mean = Path(f"{stem}-mean.png")
-    images.write(mean, np.rint(found.mean).astype(np.uint8))
+    writing.write_image(mean, np.rint(found.mean).astype(np.uint8))
     components = [Path(f"{stem}-component-{number}.png") for number in range(1, len(found.components) + 1)]
     for path, component in zip(components, found.components, strict=True):
-        images.write(path, picture(component))
+        writing.write_image(path, eigenface_picture(component))
     return {
         "cluster": found.cluster,
         "faces": found.faces,
@@ -125,7 +129,7 @@ def _write_npz(path: Path, done: list[Eigenface], components: int) -> None:
     """All clusters as arrays; components that a small cluster does not have are 0."""
     import numpy as np
 
-    from facetools import files
+    from facetools.runtime import files
 
     shape = done[0].mean.shape
     stacked = np.zeros((len(done), components, *shape), np.float32)
@@ -145,7 +149,7 @@ def _write_npz(path: Path, done: list[Eigenface], components: int) -> None:
         explained_variance=variance,
         explained_variance_ratio=ratio,
     )
-    files.write(path, content.getvalue())
+    files.write_atomically(path, content.getvalue())
 
 
 main = fa_eigenface

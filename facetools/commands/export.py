@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from facetools.commands.common import Job, command
+from facetools.commands.job import Job
+from facetools.commands.running import command
 
 
 @command
@@ -27,10 +28,11 @@ def export(
     Examples:
       python -m facetools.commands.export run/best.pt -o best.onnx
     """
-    from facetools import checkpoint, files
-    from facetools.graph import graph
+    from facetools.network import checkpoint
+    from facetools.network.onnx import build_onnx_model
+    from facetools.runtime import files
 
-    files.write(output, graph(checkpoint.read(Path(model))).SerializeToString())
+    files.write_atomically(output, build_onnx_model(checkpoint.read_checkpoint(Path(model))).SerializeToString())
     job.done(f"{output} is written")
 
 

@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.common import (
-    Failure,
-    Format,
-    Job,
-    Null,
-    Output,
-    Sources,
-    check_output,
-    command,
-    counted,
-    encoding_of,
-    image_paths,
-)
+from facetools.commands.files import check_output, choose_encoding, image_paths
+from facetools.commands.job import Failure, Job, pluralize
+from facetools.commands.options import Format, Null, Output, Sources
+from facetools.commands.running import command
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facetools.distributed import Group
-    from facetools.parts import Parts
-    from facetools.table import Encoding, Table
+    from facetools.runtime.processes import ProcessGroup
+    from facetools.table.columns import Table
+    from facetools.table.parts import TableParts
+    from facetools.table.streams import Encoding
 
     #: The table of some images, batch after batch.
     Tables = Callable[[list[str]], Iterator[Table]]
@@ -92,44 +84,48 @@ def fa_predict(
       find . -name '*.jpg' -print0 | fa-predict -0 - --model run/best.pt --format npy > scores.npy
       srun --ntasks 8 fa-predict faces.txt --model run/best.pt -o scores.npy --resume
     """
-    from facetools import table
-    from facetools.checkpoint import STARTER
-    from facetools.commands.labels import Truth
-    from facetools.distributed import joined, place
-    from facetools.parts import Parts
-    from facetools.predict import predictor, scored, settle
-    from facetools.thresholds import recentred
+    from facetools.network.checkpoint import STARTER_MODEL
+    from facetools.network.thresholds import recenter_scores
+    from facetools.prediction.predictor import choose_precision, load_predictor, predict_images
+    from facetools.runtime.processes import join_processes, process_info
+    from facetools.table import columns, streams
+    from facetools.table.labels import GroundTruth
+    from facetools.table.parts import TableParts
 
     check_output(output, format)
-    here = place()
+    here = process_info()
     in_parts = here.world > 1 or resume or parts
     if in_parts and output == "-":
         raise typer.BadParameter("parts of a table lie beside its file: name one", param_hint="--output")
-    job.place = here
-    with joined(here) as group:
+    job.process = here
+    with join_processes(here) as group:
         if model is None:
-            job.say("the starter model predicts, for want of --model; facetools/models/README.md says how well")
-        chosen = STARTER if model is None else Path(model)
+            job.say(
+                "the starter model predicts, for want of --model; facetools/network/starter/README.md says how well"
+            )
+        chosen = STARTER_MODEL if model is None else Path(model)
         chosen.stat()  # rather than to fail after a long list of images
         paths = image_paths(sources, null=null, partition=partition)
-        network = predictor(chosen, job.device, images=len(paths), number=here.local_rank)
+        network = load_predictor(chosen, job.device, images=len(paths), local_rank=here.local_rank)
         config = network.config
-        truth = Truth.read(labels, config.attributes) if labels else None
+        truth = GroundTruth.read(labels, config.attributes) if labels else None
         if truth is not None:
-            paths = truth.known(paths, job.failed if here.first else lambda path, reason: None)
+            paths = truth.known(paths, job.failed if here.is_first else lambda path, reason: None)
         unknown = job.failures
-        settle(network, paths, jobs=job.jobs)
+        choose_precision(network, paths, jobs=job.jobs)
         moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
         judge = _Judge()
 
         def tables(some: list[str]) -> Iterator[Table]:
-            for names, scores in scored(network, some, batch, jobs=job.jobs, failed=job.failed):
-                columns = table.Attributes(config.attributes, scores if moved is None else recentred(scores, moved))
-                yield table.Table(table.encode_paths(names), columns, None if truth is None else truth.of(names))
+            for names, scores in predict_images(network, some, batch, jobs=job.jobs, failed=job.failed):
+                values = columns.AttributeColumns(
+                    config.attributes, scores if moved is None else recenter_scores(scores, moved)
+                )
+                yield columns.Table(columns.encode_paths(names), values, None if truth is None else truth.of(names))
 
-        encoding = encoding_of(format, output)
+        encoding = choose_encoding(format, output)
         if not in_parts:
-            with table.writing(output, encoding) as writer, job.progress("images", len(paths)) as advance:
+            with streams.open_writer(output, encoding) as writer, job.progress("images", len(paths)) as advance:
                 for block in tables(paths):
                     writer.write(block)
                     judge.see(block)
@@ -138,45 +134,45 @@ def fa_predict(
                     raise Failure(f"none of the {len(paths)} images could be read")
         else:
             folder = Path(output + ".parts")
-            if here.first:
+            if here.is_first:
                 # At least four parts a process, so that none waits long for another.
                 size = batch * max(1, min(64, math.ceil(len(paths) / (4 * here.world * batch))))
                 digest = hashlib.sha256(chosen.read_bytes()).hexdigest()
                 about = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
-                Parts.begin(folder, paths, size, about, resume=resume)
+                TableParts.begin(folder, paths, size, about, resume=resume)
             group.follow("begun")
-            made = Parts.found(folder, paths)
+            made = TableParts.found(folder, paths)
             _make(job, group, made, tables)
             group.arrive("made")
-            if here.first:
+            if here.is_first:
                 _join(made, None if parts else output, encoding, judge)
                 job.failures = unknown + len(paths) - judge.rows
     judge.tell(job)
 
 
-def _make(job: Job, group: Group, parts: Parts, tables: Tables) -> None:
+def _make(job: Job, group: ProcessGroup, parts: TableParts, tables: Tables) -> None:
     """Makes the missing ones of this process's parts."""
-    from facetools import table
+    from facetools.table import streams
 
     missing = parts.missing(group.share(len(parts)))
     with job.progress("images", sum(len(parts.inputs(number)) for number in missing)) as advance:
         for number in missing:
-            with table.writing(str(parts.path(number)), "npy") as writer:
+            with streams.open_writer(str(parts.path(number)), "npy") as writer:
                 for block in tables(parts.inputs(number)):
-                    group.check()
+                    group.check_peers()
                     writer.write(block)
                     advance(len(block))
 
 
-def _join(parts: Parts, output: str | None, encoding: Encoding, judge: _Judge) -> None:
+def _join(parts: TableParts, output: str | None, encoding: Encoding, judge: _Judge) -> None:
     """Writes the table of all parts to `output`, and then deletes them; or leaves them, where that is None."""
-    from facetools import table
+    from facetools.table import streams
 
     if output is None:
         for block in parts.blocks():
             judge.see(block)
         return
-    with table.writing(output, encoding) as writer:
+    with streams.open_writer(output, encoding) as writer:
         for block in parts.blocks():
             writer.write(block)
             judge.see(block)
@@ -211,16 +207,16 @@ class _Judge:
         if self._seen:
             import numpy as np
 
-            from facetools import metrics
+            from facetools.prediction import metrics
 
             labels, scores = zip(*self._seen, strict=True)
-            mean = metrics.means(np.concatenate(labels), np.concatenate(scores))
+            mean = metrics.mean_metrics(np.concatenate(labels), np.concatenate(scores))
             job.say(
                 f"{len(self._names)} attributes: mean accuracy {mean['accuracy']:.2%}, balanced accuracy "
                 f"{mean['balanced_accuracy']:.2%}, F1 {mean['f1']:.2%}, average precision "
                 f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}"
             )
-        job.done(counted(self.rows, "face"))
+        job.done(pluralize(self.rows, "face"))
 
 
 main = fa_predict

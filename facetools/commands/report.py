@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.common import Failure, Job, Output, TableIn, check_output, command, counted, made_by
+from facetools.commands.files import check_output, provenance
+from facetools.commands.job import Failure, Job, pluralize
+from facetools.commands.options import Output, TableInput
+from facetools.commands.running import command
 
 if TYPE_CHECKING:
     import numpy as np
 
     from facetools.report import Eigenface
-    from facetools.table import Table
+    from facetools.table.columns import Table
 
 #: Height and width up to which a face of a contact sheet is decoded.
 THUMBNAIL = 160
@@ -23,7 +26,7 @@ THUMBNAIL = 160
 @command
 def fa_report(
     job: Job,
-    source: TableIn = "-",
+    source: TableInput = "-",
     *,
     output: Output = "-",
     eigenfaces: Annotated[
@@ -60,18 +63,19 @@ def fa_report(
       fa-report clusters.npy --comparison comparison.jsonl --history run/ --figures figures/ -o report.html
       fa-predict celeba/ -m run/best.pt --labels celeba/ | fa-report --format text | less
     """
-    from facetools import files, table
-    from facetools.report import as_figures, as_html, as_text, build, save_figure
+    from facetools.report import as_figures, as_html, as_text, build_report, save_figure
+    from facetools.runtime import files
+    from facetools.table import streams
 
     if not 0 <= noisy < prominent <= 1:
         raise typer.BadParameter("--noisy and --prominent are shares from 0 to 1, and noisy is the lower one")
     check_output(output, format)
-    listed, _ = table.read(source)
+    listed, _ = streams.read_table(source)
     if labels is not None:
         listed = _with_labels(job, listed, labels)
     inputs = [name for name in (source, eigenfaces, comparison, history, labels) if name]
-    origin = made_by(job, inputs)
-    report = build(
+    origin = provenance(job, inputs)
+    report = build_report(
         listed,
         eigenfaces=_eigenfaces(job, eigenfaces) if eigenfaces else None,
         thumbnails=_thumbnails(job) if format == "html" or figures else None,
@@ -95,9 +99,9 @@ def fa_report(
         for name, figure in as_figures(report):
             for suffix in (".svg", ".png"):
                 save_figure(figure, folder / f"{name}{suffix}")
-    with table.open_output(output) as stream:
+    with streams.open_output(output) as stream:
         stream.write((as_html(report) if format == "html" else as_text(report)).encode())
-    job.done(f"a report on {counted(len(listed), 'face')}")
+    job.done(f"a report on {pluralize(len(listed), 'face')}")
 
 
 def _described(entry: dict[str, Any]) -> str:
@@ -151,19 +155,19 @@ def _eigenfaces(job: Job, path: str) -> dict[int, Eigenface]:
 
 def _thumbnails(job: Job) -> Callable[[list[str]], list[np.ndarray | None]]:
     """Reads faces for contact sheets; one that cannot be read is left out and reported."""
-    from facetools import images
+    from facetools.images import batches, reading, sheets
 
     def read(paths: list[str]) -> list[np.ndarray | None]:
         pictures: list[np.ndarray | None] = []
         reasons: list[tuple[str, str]] = []
         with job.progress("pictures", len(paths)) as advance:
-            for path, pixels in images.decoded(paths, None, jobs=job.jobs):
+            for path, pixels in batches.decode_images(paths, None, jobs=job.jobs):
                 advance(1)
-                if isinstance(pixels, images.ImageError):
+                if isinstance(pixels, reading.ImageError):
                     reasons.append((path, str(pixels)))
                     pictures.append(None)
                 else:
-                    pictures.append(images.within(pixels, THUMBNAIL))
+                    pictures.append(sheets.shrink_image(pixels, THUMBNAIL))
         if len(reasons) == len(paths) > 1:
             # A table made elsewhere, or of labels alone: its faces are not here, which is one thing to say.
             reasons = [(f"all {len(paths)} faces to show", f"the first is {paths[0]}: {reasons[0][1]}")]
@@ -180,9 +184,9 @@ def _with_labels(job: Job, listed: Table, labels: str) -> Table:
 
     import numpy as np
 
-    from facetools.commands.labels import Truth
+    from facetools.table.labels import GroundTruth
 
-    truth = Truth.read(labels, listed.scores.names if listed.scores is not None else None)
+    truth = GroundTruth.read(labels, listed.scores.names if listed.scores is not None else None)
     paths = [listed.path(row) for row in range(len(listed))]
     known = set(truth.known(paths, job.failed))
     kept = np.array([path in known for path in paths], bool)

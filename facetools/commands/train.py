@@ -11,19 +11,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.common import (
-    RESUME,
-    AttributesOption,
-    Failure,
-    Job,
-    Null,
-    Sources,
-    command,
-    counted,
-    image_paths,
-    made_by,
-)
-from facetools.recipes import NO_AUGMENTATION, RECIPES, Amp, Loss, Optimizer, Schedule, image_size
+from facetools.commands.files import image_paths, provenance
+from facetools.commands.job import RESUME, Failure, Job, pluralize
+from facetools.commands.options import AttributesOption, Null, Sources, parse_image_size
+from facetools.commands.running import command
+from facetools.images.augmentation import NO_AUGMENTATION
+from facetools.training.recipes import RECIPES, Amp, Loss, Optimizer, Schedule
 
 
 @command
@@ -167,11 +160,14 @@ def fa_train(
       fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
-    from facetools import table
-    from facetools.commands.labels import taught
-    from facetools.distributed import joined, place
-    from facetools.model import choose_device, use_threads
-    from facetools.train import Interrupted, train
+    from facetools.runtime import extras
+
+    extras.require("torch", "training")
+    from facetools.runtime.hardware import choose_device, set_torch_threads
+    from facetools.runtime.processes import join_processes, process_info
+    from facetools.table import jsonl
+    from facetools.training.loop import TrainingInterrupted, train
+    from facetools.training.teachers import read_teacher_scores
 
     try:
         reach = _given(
@@ -196,7 +192,7 @@ def fa_train(
                 head=head,
                 dropout=dropout,
                 weights=weights,
-                image_size=None if size is None else image_size(size),
+                image_size=None if size is None else parse_image_size(size),
                 batch=batch,
                 epochs=epochs,
                 freeze_epochs=freeze_epochs,
@@ -225,16 +221,16 @@ def fa_train(
         )
     if final_rate and settings.schedule == "constant":
         raise typer.BadParameter("--final-rate is where a rate that falls ends; that of a constant --schedule stays")
-    run, here = Path(output), place()
-    job.place = here
+    run, here = Path(output), process_info()
+    job.process = here
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda number, frame: asked.append(number))
 
     def show(record: dict[str, Any]) -> None:
-        if job.follows:
+        if job.is_secondary:
             return
-        sys.stdout.buffer.write(table.record(record))
+        sys.stdout.buffer.write(jsonl.encode_record(record))
         sys.stdout.flush()
         shown = {name: round(value, 4) for name, value in record.items() if name != "epoch"}
         job.detail(f"epoch {record['epoch']}: {json.dumps(shown)}")
@@ -246,16 +242,16 @@ def fa_train(
         job.failed(path, reason)
 
     stopped = False
-    with joined(here, collectives=True) as group:
-        if here.first and (run / "last.pt").exists() and not resume:
+    with join_processes(here, collectives=True) as group:
+        if here.is_first and (run / "last.pt").exists() and not resume:
             raise Failure(f"{run} holds a run already; continue it with --resume, or name another folder")
-        use_threads(job.jobs)
+        set_torch_threads(job.jobs)
         device = choose_device(job.device, here.local_rank)
         names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
         unknown = job.failures
         if teacher:
-            training = replace(training, taught=taught(teacher, training.paths, names))
-        counts = f"{counted(len(training), 'image')} to train on, {len(validation):,} to validate on"
+            training = replace(training, taught=read_teacher_scores(teacher, training.paths, names))
+        counts = f"{pluralize(len(training), 'image')} to train on, {len(validation):,} to validate on"
         job.say(f"{counts}, {len(names)} attributes, {device}{f', {here.world} processes' if here.world > 1 else ''}")
         with job.progress("images", settings.epochs * len(training)) as advance:
             try:
@@ -270,7 +266,7 @@ def fa_train(
                     seed=job.seed,
                     cache=cache,
                     resume=resume,
-                    made_by=made_by(job, sources),
+                    made_by=provenance(job, sources),
                     failed=failed,
                     on_resume=advance.begin_at,
                     on_step=advance,
@@ -279,9 +275,9 @@ def fa_train(
                     group=group,
                     sync=sync,
                 )
-            except Interrupted:  # of which all processes know
+            except TrainingInterrupted:  # of which all processes know
                 stopped = True
-        job.failures = unknown + len(set().union(*group.gathered(left_out)))
+        job.failures = unknown + len(set().union(*group.all_gather(left_out)))
     if stopped:
         by = signal.Signals(asked[0]).name if asked else "another process was stopped"
         job.say(f"{by}: {run / 'last.pt'} is written; continue with --resume")
@@ -299,21 +295,21 @@ def _examples(
     job: Job, sources: list[str], labels: str | None, attributes: str | None, valid_share: float, null: bool
 ) -> tuple[tuple[str, ...], Any, Any]:
     """The attributes' names and the Examples to train and to validate on."""
-    from facetools.attributes import parse
-    from facetools.celeba import CelebA
-    from facetools.commands.labels import Truth
-    from facetools.examples import Examples, split
+    from facetools.table.attributes import select_attributes
+    from facetools.table.celeba import CelebALayout
+    from facetools.table.labels import GroundTruth
+    from facetools.training.examples import Examples, split_examples
 
-    layout = CelebA.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
+    layout = CelebALayout.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     if labels is None and (layout is None or layout.attributes is None):
         if len(sources) == 1 and not Path(sources[0]).exists():
             raise Failure(f"{sources[0]}: no such file or folder")
         raise typer.BadParameter(
             "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
         )
-    truth = Truth.read(labels or sources[0])
-    told = job.failed if job.place.first else lambda path, reason: None  # all processes find the same
-    names = parse(attributes, truth.names) if attributes else truth.names
+    truth = GroundTruth.read(labels or sources[0])
+    told = job.failed if job.process.is_first else lambda path, reason: None  # all processes find the same
+    names = select_attributes(attributes, truth.names) if attributes else truth.names
 
     def examples(partition: str | None) -> Examples:
         paths = truth.known(image_paths(sources, null=null, partition=partition), told)
@@ -322,7 +318,7 @@ def _examples(
     if layout is not None and layout.partition is not None:
         training, validation = examples("train"), examples("valid")
     else:
-        training, validation = split(examples(None), valid_share, job.seed)
+        training, validation = split_examples(examples(None), valid_share, job.seed)
     if len(training) < 2:
         raise Failure(f"{len(training)} images with labels are too few to train on")
     return names, training, validation

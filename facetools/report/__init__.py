@@ -7,9 +7,9 @@ A section is there when what it needs is. The same input gives the same bytes.
 
 from facetools.report.contents import Eigenface, Report
 from facetools.report.figures import as_figures
-from facetools.report.gathering import build
+from facetools.report.gathering import build_report
 from facetools.report.page import as_html
 from facetools.report.style import save_figure
 from facetools.report.text import as_text
 
-__all__ = ["Eigenface", "Report", "as_figures", "as_html", "as_text", "build", "save_figure"]
+__all__ = ["Eigenface", "Report", "as_figures", "as_html", "as_text", "build_report", "save_figure"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facetools.attributes import FREQUENCIES
+from facetools.table.attributes import FREQUENCIES
 
 #: A cluster stands out by an attribute that it shows this much more, or less, often than all the faces do.
 STANDS_OUT = 0.2

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from facetools.report import charts
 from facetools.report.contents import TABLE1, Accuracy, Report
-from facetools.report.pictures import shrunk
+from facetools.report.pictures import shrink_picture
 from facetools.report.words import count, readable
 
 #: The longest side, in pixels, of the faces in a figure, where pictures are not compressed as well as in the page.
@@ -38,7 +38,7 @@ def as_figures(report: Report) -> Iterator[tuple[str, Figure]]:
                 cluster.shares,
                 None if cluster.shares is None else report.overall,
                 report.marks(cluster),
-                [shrunk(pixels, FACE_SIDE) for _, pixels in cluster.pictures],
+                [shrink_picture(pixels, FACE_SIDE) for _, pixels in cluster.pictures],
                 cluster.portrait.mean if cluster.portrait else None,
             ),
         )

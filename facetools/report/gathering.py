@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facetools import metrics
-from facetools.attributes import PUBLISHED
+from facetools.prediction import metrics
 from facetools.report.contents import NOISE, TABLE1, Accuracy, Cluster, Eigenface, Portrait, Report, Series
-from facetools.report.pictures import decoded, shrunk
+from facetools.report.pictures import load_pictures, shrink_picture
 from facetools.report.words import parameters
+from facetools.table.attributes import PUBLISHED
 
 if TYPE_CHECKING:
-    from facetools.table import Table
+    from facetools.table.columns import Table
 
 Thumbnails = Callable[[list[str]], list[np.ndarray | None]]
 
+
 #: The longest side, in pixels, of the faces of a contact sheet, of an eigenface, and of one of its components.
 FACE_SIDE, EIGENFACE_SIDE, COMPONENT_SIDE = 112, 256, 112
+
 
 #: How many components of an eigenface are shown.
 COMPONENTS = 4
 
 
-def build(
+def build_report(
     table: Table,
     *,
     eigenfaces: Mapping[int, Eigenface] | None = None,
@@ -104,9 +106,6 @@ def build(
     )
 
 
-# Attributes
-
-
 def _presence(table: Table, threshold: float) -> tuple[list[str], np.ndarray, str | None]:
     """Attribute names, whether each face has each, bool (n, a), and the column that says so; embeddings, which leave
     the range of scores, say nothing of attributes."""
@@ -129,12 +128,9 @@ def _accuracy(table: Table, names: Sequence[str], threshold: float) -> Accuracy 
         names,
         len(table),
         labels.mean(0, dtype=np.float64),
-        metrics.by_attribute(labels, table.scores.select(names), threshold),
+        metrics.metrics_by_attribute(labels, table.scores.select(names), threshold),
         {method: np.array([PUBLISHED[method].get(name, math.nan) for name in names]) for method in TABLE1},
     )
-
-
-# Clusters
 
 
 def _clusters(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,7 +180,9 @@ def _pictures(samples: Sequence[list[str]], thumbnails: Thumbnails | None) -> li
         raise ValueError(f"{len(found)} pictures came for {len(paths)} paths")
     read = iter(found)
     pairs = [[(path, next(read)) for path in sample] for sample in samples]
-    return [[(path, shrunk(pixels, FACE_SIDE)) for path, pixels in sample if pixels is not None] for sample in pairs]
+    return [
+        [(path, shrink_picture(pixels, FACE_SIDE)) for path, pixels in sample if pixels is not None] for sample in pairs
+    ]
 
 
 def _portrait(number: int, eigenface: Eigenface | None) -> Portrait | None:
@@ -193,7 +191,7 @@ def _portrait(number: int, eigenface: Eigenface | None) -> Portrait | None:
 
     def picture(encoded: bytes, side: int) -> np.ndarray:
         try:
-            return shrunk(decoded(encoded), side)
+            return shrink_picture(load_pictures(encoded), side)
         except OSError:
             raise ValueError(f"a picture of the eigenface of cluster {number} cannot be decoded") from None
 
@@ -204,9 +202,6 @@ def _portrait(number: int, eigenface: Eigenface | None) -> Portrait | None:
         picture(eigenface.mean_png, EIGENFACE_SIDE),
         [(float(ratio), picture(png, COMPONENT_SIDE)) for ratio, png in list(components)[:COMPONENTS]],
     )
-
-
-# The comparison of methods
 
 
 def _series(records: Iterable[Mapping[str, Any]]) -> list[Series]:

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 
-def decoded(encoded: bytes) -> np.ndarray:
+def load_pictures(encoded: bytes) -> np.ndarray:
     """The picture in an encoded file; OSError where it is none."""
     with Image.open(io.BytesIO(encoded)) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+def shrink_picture(pixels: np.ndarray, side: int) -> np.ndarray:
     """A picture uint8 (h, w, 3) made smaller, never larger, until its longer side is `side`."""
     scale = side / max(pixels.shape[:2])
     if scale >= 1:

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from facetools import files
+from facetools.runtime import files
 
 INK, MUTED, LINE, PAPER, BAR = "#1c2430", "#5b6674", "#dfe4ea", "#ffffff", "#a9b4c0"
 
@@ -133,7 +133,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in ("svg", "png"):
         raise ValueError(f"{path}: figures are written as .svg or .png")
-    files.write(path, encode(figure, kind))  # type: ignore[arg-type]
+    files.write_atomically(path, encode(figure, kind))  # type: ignore[arg-type]
 
 
 def inline(figure: Figure, name: str, alt: str) -> str:

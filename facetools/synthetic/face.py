@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facetools.attributes import CELEBA40
 from facetools.synthetic import colours
 from facetools.synthetic.colours import Colour, darker, lighter, mix
 from facetools.synthetic.curves import mirrored, smooth
+from facetools.table.attributes import CELEBA40
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facetools import files
-from facetools.attributes import CELEBA40
+from facetools.runtime import files
 from facetools.synthetic.canvas import SIZE
 from facetools.synthetic.drawing import numbered_face
+from facetools.table.attributes import CELEBA40
 
 
 def write_celeba(
@@ -39,15 +39,15 @@ def write_celeba(
     parts = [0] * (count - tested - validated) + [1] * validated + [2] * tested
     files.make_folder(folder)
     rows = []
-    with files.replacing(folder / "img_align_celeba.zip") as stream, zipfile.ZipFile(stream, "w") as archive:
+    with files.atomic_writer(folder / "img_align_celeba.zip") as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, (attributes, jpeg) in zip(names, _encoded_faces(count, seed, size, jobs), strict=True):
             # ZipInfo's own time is that of 1980, not that of the clock: equal faces make equal archives.
             archive.writestr(zipfile.ZipInfo(f"img_align_celeba/{name}"), jpeg)
             rows.append(f"{name} " + " ".join(f"{2 * int(value) - 1:2d}" for value in attributes))
     listing = "\n".join([str(count), " ".join(CELEBA40) + " ", *rows]) + "\n"
-    files.write(folder / "list_attr_celeba.txt", listing.encode())
+    files.write_atomically(folder / "list_attr_celeba.txt", listing.encode())
     partition = "".join(f"{name} {part}\n" for name, part in zip(names, parts, strict=True))
-    files.write(folder / "list_eval_partition.txt", partition.encode())
+    files.write_atomically(folder / "list_eval_partition.txt", partition.encode())
 
 
 def _encoded_faces(count: int, seed: int, size: tuple[int, int], jobs: int) -> Iterator[tuple[np.ndarray, bytes]]:

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from facetools.attributes import CELEBA40, FREQUENCIES
+from facetools.table.attributes import CELEBA40, FREQUENCIES
 
 #: The hidden factors of a Gaussian copula: what moves together loads on the same ones.
 _FACTORS = ("male", "age", "joy", "glamour", "weight", "beard")

@@ -1,0 +1,1 @@
+"""The attribute network: architecture, PyTorch model, ONNX graph, checkpoints, decision thresholds."""

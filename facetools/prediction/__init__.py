@@ -1,0 +1,1 @@
+"""Prediction: scores of images from a checkpoint, with ONNX Runtime or PyTorch, and their metrics."""

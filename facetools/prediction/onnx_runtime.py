@@ -1,0 +1,39 @@
+"""Prediction with ONNX Runtime on the CPU. It needs no torch, whose import takes longer than a few faces do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnxruntime
+
+from facetools.images.batches import compute_batches
+from facetools.network.checkpoint import Checkpoint
+from facetools.network.onnx import build_onnx_model
+from facetools.prediction.backend import Failed, split_batch
+from facetools.runtime import memory
+
+
+class OnnxPredictor:
+    """A MobileNetV2 checkpoint in one ONNX Runtime session, which all threads share."""
+
+    probes = 0
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        memory.keep_freed_memory()
+        self.config, self.parts = checkpoint.config, checkpoint.parts
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # each of our threads computes a batch of its own
+        options.log_severity_level = 3
+        model = build_onnx_model(checkpoint).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._session.run(None, {"pixels": part})[0] for part in split_batch(images)])
+
+    def choose_precision(self, images: np.ndarray) -> None: ...
+
+    def predict(
+        self, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, failed=failed)

@@ -1,0 +1,27 @@
+"""Optional dependencies: whether they are installed, and what to say where they are not."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+#: The extra of `pip install 'facetools[EXTRA]'` that brings a module.
+EXTRAS = {"torch": "train", "torchvision": "train", "faiss": "vectors"}
+
+#: The names that people know.
+_TITLES = {"torch": "PyTorch", "torchvision": "torchvision", "faiss": "FAISS"}
+
+
+class MissingExtraError(ImportError):
+    """A module of an extra is not installed; the message names the extra."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether `module` can be imported; it is not imported."""
+    return find_spec(module) is not None
+
+
+def require(module: str, purpose: str) -> None:
+    """Raises a MissingExtraError where `module` is not installed. `purpose` begins the sentence: `training`."""
+    if not is_installed(module):
+        command = f"pip install 'facetools[{EXTRAS[module]}]'"
+        raise MissingExtraError(f"{purpose} needs {_TITLES[module]}, which is not installed: {command}")

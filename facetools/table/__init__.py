@@ -1,0 +1,1 @@
+"""The face table that flows between commands: columns, encodings, attribute names, CelebA's lists."""

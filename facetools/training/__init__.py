@@ -1,0 +1,1 @@
+"""Training: recipes, losses, optimizers, the training step and the training loop."""
