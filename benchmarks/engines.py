@@ -121,7 +121,10 @@ def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
 
     def work() -> tuple[int, np.ndarray]:
         found = np.concatenate(
-            [predict_scores for _, predict_scores in predict_images(model, paths, BATCH, jobs=THREADS, failed=_failed)]
+            [
+                predict_scores
+                for _, predict_scores in predict_images(model, paths, BATCH, jobs=THREADS, on_failure=_failed)
+            ]
         )
         return len(found), found
 
@@ -218,7 +221,7 @@ def train_ours(folder: Path, size: tuple[int, int]) -> Work:
     examples = Examples(paths, np.stack([_labels(row) for row in range(len(paths))]).astype(np.uint8))
     about = {"settings": {}}
     learner = Learner(_recipe(size), PAPER37, DEVICE, 0, SINGLE_PROCESS, True, about, None)
-    (pixels_of,) = open_image_caches([paths], size, jobs=THREADS, failed=_failed)
+    (pixels_of,) = open_image_caches([paths], size, jobs=THREADS, on_failure=_failed)
 
     def work() -> tuple[int, np.ndarray]:
         seen = sum(learner.steps(examples, pixels_of))
@@ -321,7 +324,7 @@ def _recipe(size: tuple[int, int]) -> Any:
 
 def _some(folder: Path, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate(
-        [pixels for _, pixels in batches.image_batches(paths_of(folder), size, BATCH, jobs=2, failed=_failed)]
+        [pixels for _, pixels in batches.image_batches(paths_of(folder), size, BATCH, jobs=2, on_failure=_failed)]
     )
 
 

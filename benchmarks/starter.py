@@ -3,10 +3,10 @@
     python benchmarks/starter.py celeba8k OUT
 
 trains networks in OUT, of which the later ones learn what earlier ones say of the training faces (what was broken off
-goes on; other options are fa-train's), writes facetools/network/starter/starter.pt (the last of them in half
-precision, without what training alone needs) and, below "Figures" in the card beside it, how right that file is on the
-test partition of CELEBA, which it has not seen: by attribute, by subgroup, and on the same faces cropped, scaled and greyed; that alone
-without OUT.
+goes on; other options are fa-train's), and writes facetools/network/starter/starter.pt: the last of them in half
+precision, without what training alone needs. Below "Figures" in the card beside it, it writes the accuracy of that file
+on the test partition of CELEBA: by attribute, by subgroup, and on the same faces cropped, scaled and greyed. Without
+OUT it does that alone.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
         methods = ("kmeans", "agglomerative", "dbscan")
         parameters = Parameters(jobs=THREADS, eps=1.0)
         figures = list(
-            compare(points, methods, range(2, 51), parameters, failed=lambda *failure: failures.append(failure))
+            compare(points, methods, range(2, 51), parameters, on_failure=lambda *failure: failures.append(failure))
         )
         assert not failures, failures
         return Answer(np.array([row["silhouette"] for row in figures], float), {"clusterings": len(figures)})

@@ -94,7 +94,7 @@ def test_pixels_that_are_decoded_there_are_nobody_elses(tmp_path: Path, small: P
             decoding.decode_image(writing.encode_image(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png"), (90, 80)),
         )
     model = load_predictor(small, "cuda", bfloat16=False)
-    found = [scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, failed=lambda *told: None)]
+    found = [scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, on_failure=lambda *told: None)]
     exact = load_predictor(small, "cpu", bfloat16=False)
     expected = np.concatenate(
         [exact.scores(decoding.decode_image(Path(path).read_bytes(), SMALL.image_size)[None]) for path in paths]

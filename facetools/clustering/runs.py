@@ -58,12 +58,12 @@ def compare(
     ks: Iterable[int],
     parameters: Parameters,
     *,
-    failed: Callable[[str, str], None],
+    on_failure: Callable[[str, str], None],
     on_result: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """The figures of each method for each k, `k` being one of them: None for methods that find the number themselves.
 
-    The work that serves every k of a method is done once. `failed` is told what cannot be had, by method and k.
+    The work that serves every k of a method is done once. `on_failure` is told what cannot be had, by method and k.
     """
     ks = list(ks)
     for name in names:
@@ -73,13 +73,15 @@ def compare(
             check_parameters(parameters, name)
             method = method_class(name)(points, parameters)
         except ValueError as error:
-            failed(name, str(error))
+            on_failure(name, str(error))
             continue
         for k in ks if method.takes_k else [None]:
             try:
                 yield {"k": k, **_evaluate(points, name, method, k, parameters, True, started).figures}
             except ValueError as error:
-                failed(name if k is None else f"{name} with k = {k}{' and more' if k != ks[-1] else ''}", str(error))
+                on_failure(
+                    name if k is None else f"{name} with k = {k}{' and more' if k != ks[-1] else ''}", str(error)
+                )
                 break  # as each larger one would fail
             on_result()
             started = time.perf_counter()

@@ -103,7 +103,7 @@ def fa_augment(
         for path, result in batches.map_images(paths, make, jobs=job.jobs):
             advance(1)
             if isinstance(result, reading.ImageError):
-                job.failed(path, str(result))
+                job.report_failure(path, str(result))
                 continue
             stem = _stem(path, names)
             for copy, (content, drawn) in enumerate(zip(result.contents, result.draws, strict=True), start=1):

@@ -147,7 +147,7 @@ def fa_cluster(
         found = 0
         with streams.open_output(output) as stream, job.progress("clusterings") as advance:
             for figures in compare_methods(
-                points, chosen_methods, ks, parameters, failed=job.failed, on_result=lambda: advance(1)
+                points, chosen_methods, ks, parameters, on_failure=job.report_failure, on_result=lambda: advance(1)
             ):
                 stream.write(jsonl.encode_record(figures))
                 stream.flush()
@@ -203,7 +203,9 @@ def _usable(job: Job, faces: Table, column: str | None) -> Table:
         return faces
     for row in np.flatnonzero(bad).tolist():
         wrong = int(np.flatnonzero(~np.isfinite(faces.scores.values[row]))[0])
-        job.failed(faces.path(row), f"its score of {faces.scores.names[wrong]} is {faces.scores.values[row, wrong]}")
+        job.report_failure(
+            faces.path(row), f"its score of {faces.scores.names[wrong]} is {faces.scores.values[row, wrong]}"
+        )
     return faces.take(~bad)
 
 

@@ -73,7 +73,7 @@ def fa_eigenface(
             decoded = batches.decode_images(paths, shape, jobs=job.jobs)
             for (path, pixels), cluster in zip(decoded, clusters, strict=True):
                 if isinstance(pixels, reading.ImageError):
-                    job.failed(path, str(pixels))
+                    job.report_failure(path, str(pixels))
                 else:
                     spool.add(cluster, pixels if color else writing.to_gray(pixels))
                 advance(1)

@@ -63,7 +63,7 @@ class Job:
         if self.verbose and not self.is_secondary:
             self._print(message)
 
-    def failed(self, what: str, reason: str) -> None:
+    def report_failure(self, what: str, reason: str) -> None:
         """Names an input that is left out, and stops at it with --on-error stop."""
         if self.on_error == "stop":
             raise Failure(f"{what}: {reason}")

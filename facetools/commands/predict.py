@@ -110,14 +110,14 @@ def fa_predict(
         config = network.config
         truth = GroundTruth.read(labels, config.attributes) if labels else None
         if truth is not None:
-            paths = truth.known(paths, job.failed if here.is_first else lambda path, reason: None)
+            paths = truth.known(paths, job.report_failure if here.is_first else lambda path, reason: None)
         unknown = job.failures
         choose_precision(network, paths, jobs=job.jobs)
         moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
         judge = _Judge()
 
         def tables(some: list[str]) -> Iterator[Table]:
-            for names, scores in predict_images(network, some, batch, jobs=job.jobs, failed=job.failed):
+            for names, scores in predict_images(network, some, batch, jobs=job.jobs, on_failure=job.report_failure):
                 values = columns.AttributeColumns(
                     config.attributes, scores if moved is None else recenter_scores(scores, moved)
                 )

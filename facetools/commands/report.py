@@ -149,7 +149,7 @@ def _eigenfaces(job: Job, path: str) -> dict[int, Eigenface]:
                 record["explained_variance_ratio"],
             )
         except OSError as error:
-            job.failed(str(error.filename), error.strerror or "cannot be read")
+            job.report_failure(str(error.filename), error.strerror or "cannot be read")
     return found
 
 
@@ -172,7 +172,7 @@ def _thumbnails(job: Job) -> Callable[[list[str]], list[np.ndarray | None]]:
             # A table made elsewhere, or of labels alone: its faces are not here, which is one thing to say.
             reasons = [(f"all {len(paths)} faces to show", f"the first is {paths[0]}: {reasons[0][1]}")]
         for path, reason in reasons:
-            job.failed(path, reason)
+            job.report_failure(path, reason)
         return pictures
 
     return read
@@ -188,7 +188,7 @@ def _with_labels(job: Job, listed: Table, labels: str) -> Table:
 
     truth = GroundTruth.read(labels, listed.scores.names if listed.scores is not None else None)
     paths = [listed.path(row) for row in range(len(listed))]
-    known = set(truth.known(paths, job.failed))
+    known = set(truth.known(paths, job.report_failure))
     kept = np.array([path in known for path in paths], bool)
     return replace(listed.take(kept), labels=truth.of([path for path in paths if path in known]))
 

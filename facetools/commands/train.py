@@ -237,9 +237,9 @@ def fa_train(
 
     left_out: set[str] = set()
 
-    def failed(path: str, reason: str) -> None:
+    def on_failure(path: str, reason: str) -> None:
         left_out.add(path)
-        job.failed(path, reason)
+        job.report_failure(path, reason)
 
     stopped = False
     with join_processes(here, collectives=True) as group:
@@ -267,7 +267,7 @@ def fa_train(
                     cache=cache,
                     resume=resume,
                     made_by=provenance(job, sources),
-                    failed=failed,
+                    on_failure=on_failure,
                     on_resume=advance.begin_at,
                     on_step=advance,
                     on_epoch=show,
@@ -308,7 +308,7 @@ def _examples(
             "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
         )
     truth = GroundTruth.read(labels or sources[0])
-    told = job.failed if job.process.is_first else lambda path, reason: None  # all processes find the same
+    told = job.report_failure if job.process.is_first else lambda path, reason: None  # all processes find the same
     names = select_attributes(attributes, truth.names) if attributes else truth.names
 
     def examples(partition: str | None) -> Examples:

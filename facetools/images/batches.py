@@ -46,17 +46,17 @@ def image_batches(
     rows: int,
     *,
     jobs: int,
-    failed: Callable[[str, str], None],
+    on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Batches of `rows` paths, less those whose image cannot be had: paths and pixels, uint8 (n, height, width, 3).
 
-    An image that cannot be had is told to `failed` by its path and the reason; a batch may be smaller for it, but has
+    An image that cannot be had is told to `on_failure` by its path and the reason; a batch may be smaller for it, but has
     nothing of the next.
     """
     images = decode_images(paths, size, jobs=jobs)
     while batch := list(islice(images, rows)):
         names, found = zip(*batch, strict=True)
-        there = report_failures(names, found, failed)
+        there = report_failures(names, found, on_failure)
         if there:
             yield there, _stacked(found)
 
@@ -68,7 +68,7 @@ def compute_batches(
     compute: Callable[[np.ndarray], T],
     *,
     jobs: int,
-    failed: Callable[[str, str], None],
+    on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], T]]:
     """The batches of `batches` with what `compute` makes of their pixels: each is decoded and computed by one of `jobs`
     threads."""
@@ -81,16 +81,16 @@ def compute_batches(
 
         with closing(map_in_order(paths, rows, do, jobs)) as results:
             for names, errors, result in results:
-                there = report_failures(names, errors, failed)
+                there = report_failures(names, errors, on_failure)
                 if result is not None:
                     yield there, result
 
 
-def report_failures(names: Sequence[str], found: Sequence[object], failed: Callable[[str, str], None]) -> list[str]:
-    """The paths of the images that could be had; the others are told to `failed`."""
+def report_failures(names: Sequence[str], found: Sequence[object], on_failure: Callable[[str, str], None]) -> list[str]:
+    """The paths of the images that could be had; the others are told to `on_failure`."""
     for path, image in zip(names, found, strict=True):
         if isinstance(image, ImageError):
-            failed(path, str(image))
+            on_failure(path, str(image))
     return [path for path, image in zip(names, found, strict=True) if not isinstance(image, ImageError)]
 
 

@@ -30,7 +30,7 @@ def open_image_caches(
     size: tuple[int, int],
     *,
     jobs: int,
-    failed: Callable[[str, str], None],
+    on_failure: Callable[[str, str], None],
     cache: str | None = None,
     processes: int = 1,
 ) -> list[CachedImages]:
@@ -42,14 +42,14 @@ def open_image_caches(
     if cache == IN_MEMORY and needed > free:
         among = f" for each of {processes} processes" if processes > 1 else ""
         raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory{among}")
-    return [CachedImages(paths, size, jobs=jobs, failed=failed, cache=cache) for paths in parts]
+    return [CachedImages(paths, size, jobs=jobs, on_failure=on_failure, cache=cache) for paths in parts]
 
 
 class CachedImages:
     """The images `paths` at `size` (height, width), decoded in `jobs` threads when they are first asked for.
 
     `cache` keeps them: `ram`, `off`, or a folder, where a file belongs to these images of this size, as long as the
-    files that they come from keep their size and time. A CacheError if they do not fit there. `failed` is told of each
+    files that they come from keep their size and time. A CacheError if they do not fit there. `on_failure` is told of each
     image that is asked for and cannot be had, and why.
     """
 
@@ -59,12 +59,12 @@ class CachedImages:
         size: tuple[int, int],
         *,
         jobs: int,
-        failed: Callable[[str, str], None],
+        on_failure: Callable[[str, str], None],
         cache: str,
     ) -> None:
         self._paths = paths
         self._size = size
-        self._failed = failed
+        self._on_failure = on_failure
         self._reader = reading.ImageReader()
         self._pool = ThreadPoolExecutor(jobs)
         shape = (len(paths), *size, 3)
@@ -84,7 +84,7 @@ class CachedImages:
         pixels: list[np.ndarray] = []
         for row, image in zip(rows, self._pool.map(self._load, rows), strict=True):
             if isinstance(image, reading.ImageError):
-                self._failed(self._paths[row], str(image))
+                self._on_failure(self._paths[row], str(image))
                 continue
             good.append(row)
             pixels.append(image)

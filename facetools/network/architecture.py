@@ -39,7 +39,7 @@ class ModelConfig:
     first_stride: int = 2
     flip_average: bool = False
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON and checkpoints."""
         return self.__dict__ | {"attributes": list(self.attributes), "image_size": list(self.image_size)}
 

@@ -142,7 +142,7 @@ def save_checkpoint(path: Path, model: AttributeNet, *, half: bool = False, **pa
     state = model.state_dict()
     if half:  # but for normalisations and biases, which are few
         state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
-    content = {"format": checkpoint.CHECKPOINT_FORMAT, "config": model.config.plain(), "model": state, **parts}
+    content = {"format": checkpoint.CHECKPOINT_FORMAT, "config": model.config.to_dict(), "model": state, **parts}
     with files.atomic_writer(path) as stream:
         torch.save(content, stream)
 

@@ -35,7 +35,7 @@ class Predictor(Protocol):
         """Decides from the scores of `images` between float32, the default, and bfloat16."""
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """See predictor.predict_images."""
 

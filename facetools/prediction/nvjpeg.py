@@ -102,12 +102,12 @@ def decode_batches(
     *,
     device: torch.device,
     jobs: int,
-    failed: Callable[[str, str], None],
+    on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], Tensor]]:
     """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
     GPU; the next is decoded while the caller uses one."""
     for names, decoded, pixels, ready in prefetch(_made(paths, size, rows, device, min(jobs, READERS))):
-        there = batches.report_failures(names, decoded, failed)
+        there = batches.report_failures(names, decoded, on_failure)
         if pixels is not None:
             here = torch.cuda.current_stream(device)
             here.wait_event(ready)

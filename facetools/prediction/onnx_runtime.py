@@ -34,6 +34,6 @@ class OnnxPredictor:
     def choose_precision(self, images: np.ndarray) -> None: ...
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, failed=failed)
+        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)

@@ -49,16 +49,16 @@ def choose_precision(predictor: Predictor, paths: Sequence[str], *, jobs: int) -
     """Lets `predictor` choose its precision from the first of `paths`, decoded by `jobs` threads on the CPU, so that
     all processes of a job choose alike."""
     first, size = paths[: predictor.probes], predictor.config.image_size
-    for _, pixels in image_batches(first, size, PROBE_IMAGES, jobs=jobs, failed=lambda path, reason: None):
+    for _, pixels in image_batches(first, size, PROBE_IMAGES, jobs=jobs, on_failure=lambda path, reason: None):
         predictor.choose_precision(pixels)
 
 
 def predict_images(
-    predictor: Predictor, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+    predictor: Predictor, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yields paths and scores, float32 (n, attributes), of consecutive batches of `paths`, in their order.
 
     `jobs` threads read, decode and, without a GPU, score. An image that cannot be read or decoded is missing from its
-    batch and passed to `failed` with the reason.
+    batch and passed to `on_failure` with the reason.
     """
-    return predictor.predict(paths, batch, jobs=jobs, failed=failed)
+    return predictor.predict(paths, batch, jobs=jobs, on_failure=on_failure)

@@ -42,9 +42,9 @@ class CpuPredictor(_TorchPredictor):
             return np.concatenate([inference.predict_scores(self._model, part, self._bfloat16) for part in parts])
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, failed=failed)
+        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)
 
 
 class CudaPredictor(_TorchPredictor):
@@ -73,11 +73,11 @@ class CudaPredictor(_TorchPredictor):
             yield tag, wait()
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, failed: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         from facetools.prediction import nvjpeg
 
         size, device = self.config.image_size, self._device
         yield from self.score_batches(
-            nvjpeg.decode_batches(paths, size, batch, device=device, jobs=jobs, failed=failed)
+            nvjpeg.decode_batches(paths, size, batch, device=device, jobs=jobs, on_failure=on_failure)
         )

@@ -37,14 +37,14 @@ class GroundTruth:
             labels = AttributeColumns(names, labels.select(names))
         return cls(source, labels, {file_name(listed.path(row)): row for row in range(len(listed))})
 
-    def known(self, paths: list[str], failed: Callable[[str, str], None]) -> list[str]:
+    def known(self, paths: list[str], on_failure: Callable[[str, str], None]) -> list[str]:
         """Those of `paths` that have labels; `failed` is told the others."""
         kept = []
         for path in paths:
             if file_name(path) in self._row_of:
                 kept.append(path)
             else:
-                failed(path, f"has no labels in {self._source}")
+                on_failure(path, f"has no labels in {self._source}")
         return kept
 
     def of(self, paths: list[str], names: tuple[str, ...] | None = None) -> AttributeColumns:

@@ -261,7 +261,7 @@ def _build_network(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:
 def _check_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     # A setting that came after the run had its default in it.
     flat_before, flat_now = (
-        {"taught": False} | _flatten_settings(Recipe().plain()) | _flatten_settings(before),
+        {"taught": False} | _flatten_settings(Recipe().to_dict()) | _flatten_settings(before),
         _flatten_settings(now),
     )
     for name in flat_now:

@@ -39,7 +39,7 @@ def train(
     cache: str | None = None,
     resume: bool = False,
     made_by: dict[str, Any] | None = None,
-    failed: Callable[[str, str], None] = lambda path, reason: None,
+    on_failure: Callable[[str, str], None] = lambda path, reason: None,
     on_resume: Callable[[int], None] = lambda images: None,
     on_step: Callable[[int], None] = lambda images: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
@@ -50,7 +50,7 @@ def train(
     """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
     `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
 
-    `failed` is told once each image that cannot be had, `on_resume` how many images were seen before, `on_step` the
+    `on_failure` is told once each image that cannot be had, `on_resume` how many images were seen before, `on_step` the
     images of each step, `on_epoch` each record. When `interrupted` says so, the step is finished, `last.pt` written and
     Interrupted raised. A loss that is no number raises DivergedError and leaves the last checkpoints as they are.
     `resume` continues from `last.pt` if there is one. Decoded images are kept in the `cache` of cache.decoded.
@@ -66,7 +66,7 @@ def train(
     if recipe.distillation and not (taught or recipe.averaging):
         raise ValueError("distillation needs a teacher: scores of other networks, or the moving average (averaging)")
     settings = {
-        "recipe": recipe.plain(),
+        "recipe": recipe.to_dict(),
         "attributes": list(attributes),
         "seed": seed,
         "images": len(training),
@@ -75,7 +75,7 @@ def train(
     about = {"settings": settings, "made_by": made_by or {}}
     last, best = run / "last.pt", run / "best.pt"
     learner = Learner(recipe, attributes, device, seed, group, sync, about, last if resume and last.exists() else None)
-    progress, size, failed_once = learner.progress, None, functools.cache(failed)
+    progress, size, failed_once = learner.progress, None, functools.cache(on_failure)
     if not (resume and last.exists()) and group.process.is_first:
         files.make_folder(run)
         files.write_atomically(
@@ -94,7 +94,7 @@ def train(
                 [training.paths, validation.paths],
                 size,
                 jobs=jobs,
-                failed=failed_once,
+                on_failure=failed_once,
                 cache=cache,
                 processes=group.process.local_world,
             )

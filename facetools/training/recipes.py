@@ -105,7 +105,7 @@ class Recipe:
         height, width = self.image_size
         return max(1, round(height * share)), max(1, round(width * share))
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON and checkpoints."""
         return asdict(self) | {"image_size": list(self.image_size)}
 

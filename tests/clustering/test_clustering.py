@@ -224,7 +224,7 @@ def test_comparison_has_the_figures_of_each_clustering() -> None:
     told: list[tuple[str, str]] = []
     records = list(
         compare(
-            points, ["kmeans", "agglomerative", "dbscan"], range(2, 6), parameters, failed=lambda *w: told.append(w)
+            points, ["kmeans", "agglomerative", "dbscan"], range(2, 6), parameters, on_failure=lambda *w: told.append(w)
         )
     )
     assert not told
@@ -245,7 +245,7 @@ def test_comparison_tells_what_cannot_be_had() -> None:
     told: list[tuple[str, str]] = []
     for last in (4, 9):
         records = list(
-            compare(points, ["kmeans"], range(2, last + 1), Parameters(), failed=lambda *what: told.append(what))
+            compare(points, ["kmeans"], range(2, last + 1), Parameters(), on_failure=lambda *what: told.append(what))
         )
         assert [record["k"] for record in records] == [2, 3]
     assert [what for what, _ in told] == ["kmeans with k = 4", "kmeans with k = 4 and more"]

@@ -29,8 +29,8 @@ def paths(tmp_path: Path) -> list[str]:
 
 
 def pixels_of(paths: list[str], kept: str | None, told: list[str] | None = None) -> CachedImages:
-    failed = [] if told is None else told
-    return open_image_caches([paths], SIZE, jobs=2, failed=lambda path, reason: failed.append(path), cache=kept)[0]
+    failures = [] if told is None else told
+    return open_image_caches([paths], SIZE, jobs=2, on_failure=lambda path, reason: failures.append(path), cache=kept)[0]
 
 
 def assert_right(pixels: CachedImages, paths: list[str]) -> None:

@@ -512,7 +512,7 @@ def test_batches_keep_the_order_and_leave_out_what_fails(jobs: int, tmp_path: Pa
     paths = folder_of(tmp_path, (bad.get(n, number_image(n, 200 if n % 7 == 0 else 4)) for n in range(100)))
     failures: list[tuple[str, str]] = []
     found = list(
-        batches.image_batches(paths, (6, 5), 16, jobs=jobs, failed=lambda path, why: failures.append((path, why)))
+        batches.image_batches(paths, (6, 5), 16, jobs=jobs, on_failure=lambda path, why: failures.append((path, why)))
     )
     good = [n for n in range(100) if n not in bad]
     assert [len(names) for names, _ in found] == [13, 15, 16, 16, 16, 16, 3]
@@ -531,7 +531,7 @@ def test_what_is_computed_of_batches_is_that_of_the_same_batches(jobs: int, tmp_
     paths = folder_of(tmp_path, (bad.get(n, number_image(n, 200 if n % 7 == 0 else 4)) for n in range(60)))
     told: list[list[str]] = [[], []]
     expected = list(
-        batches.image_batches(paths, (6, 5), 16, jobs=1, failed=lambda path, why: told[0].append(path + why))
+        batches.image_batches(paths, (6, 5), 16, jobs=1, on_failure=lambda path, why: told[0].append(path + why))
     )
     threads: set[int] = set()
 
@@ -540,7 +540,9 @@ def test_what_is_computed_of_batches_is_that_of_the_same_batches(jobs: int, tmp_
         return pixels.sum((1, 2, 3))
 
     found = list(
-        batches.compute_batches(paths, (6, 5), 16, sums, jobs=jobs, failed=lambda *why: told[1].append("".join(why)))
+        batches.compute_batches(
+            paths, (6, 5), 16, sums, jobs=jobs, on_failure=lambda *why: told[1].append("".join(why))
+        )
     )
     assert [names for names, _ in found] == [names for names, _ in expected]
     assert [len(names) for names, _ in found] == [15, 15, 12]
@@ -553,9 +555,9 @@ def test_what_is_computed_of_batches_is_that_of_the_same_batches(jobs: int, tmp_
 def test_nothing_but_failures_gives_no_batch(tmp_path: Path) -> None:
     failures: list[str] = []
     paths = folder_of(tmp_path, [b""] * 3)
-    assert list(batches.image_batches(paths, (4, 4), 2, jobs=2, failed=lambda path, _: failures.append(path))) == []
+    assert list(batches.image_batches(paths, (4, 4), 2, jobs=2, on_failure=lambda path, _: failures.append(path))) == []
     assert failures == paths
-    assert list(batches.image_batches([], (4, 4), 2, jobs=2, failed=lambda path, _: failures.append(path))) == []
+    assert list(batches.image_batches([], (4, 4), 2, jobs=2, on_failure=lambda path, _: failures.append(path))) == []
 
 
 def test_closing_early_stops_the_threads(tmp_path: Path) -> None:

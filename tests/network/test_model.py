@@ -243,10 +243,10 @@ def foreign(kind: str, path: Path) -> None:
         "parts missing": {"format": "facetools checkpoint 1"},
         "other network": {
             "format": "facetools checkpoint 1",
-            "config": SMALL.plain(),
+            "config": SMALL.to_dict(),
             "model": {"x": torch.ones(1)},
         },
-        "unknown setting": {"format": "facetools checkpoint 1", "config": SMALL.plain() | {"x": 1}, "model": {}},
+        "unknown setting": {"format": "facetools checkpoint 1", "config": SMALL.to_dict() | {"x": 1}, "model": {}},
     }
     if kind in contents:
         torch.save(contents[kind], path)

@@ -102,7 +102,7 @@ def test_batches_are_those_of_the_processor(tmp_path: Path) -> None:
     told: list[str] = []
     found = list(
         nvjpeg.decode_batches(
-            paths, (24, 32), 3, device=torch.device("cuda"), jobs=2, failed=lambda path, _: told.append(path[-5:])
+            paths, (24, 32), 3, device=torch.device("cuda"), jobs=2, on_failure=lambda path, _: told.append(path[-5:])
         )
     )
     assert told == ["c.png", "f.jpg", "h.jpg"]
@@ -123,7 +123,7 @@ def test_one_that_cannot_be_decoded_leaves_the_others(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     ((names, pixels),) = nvjpeg.decode_batches(
-        paths, (24, 32), 3, device=torch.device("cuda"), jobs=1, failed=lambda *told: None
+        paths, (24, 32), 3, device=torch.device("cuda"), jobs=1, on_failure=lambda *told: None
     )
     assert paths[0] in names and paths[2] in names
     assert len(pixels) == len(names)

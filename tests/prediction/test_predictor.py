@@ -108,7 +108,9 @@ def test_paths_are_scored_as_their_images_are(jobs: int, bfloat16: bool, small: 
     (tmp_path / "11.png").write_bytes(b"text")
     model, threads, failures = load_predictor(small, "cpu", bfloat16=bfloat16), torch.get_num_threads(), []
     predictor.choose_precision(model, paths, jobs=jobs)
-    found = list(predictor.predict_images(model, paths, 10, jobs=jobs, failed=lambda path, why: failures.append(path)))
+    found = list(
+        predictor.predict_images(model, paths, 10, jobs=jobs, on_failure=lambda path, why: failures.append(path))
+    )
     assert [len(names) for names, _ in found] == [10, 9, 3]
     assert failures == [paths[11]]
     kept, within = np.delete(np.arange(23), 11), 0.01 if bfloat16 else 1e-6

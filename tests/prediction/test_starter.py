@@ -59,7 +59,7 @@ def test_real_faces_are_told_as_the_card_says(celeba: Path) -> None:
     assert layout is not None
     paths = layout.in_partition(list(sources.find_images([str(layout.images)])), "test")
     decoded = batches.image_batches(
-        paths, model.config.image_size, 64, jobs=2, failed=lambda path, reason: pytest.fail(path)
+        paths, model.config.image_size, 64, jobs=2, on_failure=lambda path, reason: pytest.fail(path)
     )
     found = np.concatenate([model.scores(pixels) for _, pixels in decoded])
     truth = GroundTruth.read(str(celeba), PAPER37).of(paths).values

@@ -193,7 +193,7 @@ def images_and_labels(folder: Path, partition: str, names: tuple[str, ...]) -> t
     layout = CelebALayout.find(folder)
     assert layout is not None
     paths = layout.in_partition([str(path) for path in sorted(folder.glob("*/*.jpg"))], partition)
-    (pixels,) = open_image_caches([paths], (64, 64), jobs=1, failed=lambda path, reason: None, cache="off")
+    (pixels,) = open_image_caches([paths], (64, 64), jobs=1, on_failure=lambda path, reason: None, cache="off")
     images = [pixels.batch(np.array([row]))[1] for row in range(len(paths))]
     labels = GroundTruth.read(str(folder)).of(paths, names).values
     return [image[0] if len(image) else None for image in images], torch.from_numpy(labels).float()

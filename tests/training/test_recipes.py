@@ -15,7 +15,7 @@ COLOURS = ("brightness", "contrast", "saturation", "grayscale")
 
 
 def test_the_defaults_are_the_papers() -> None:
-    assert PAPER.plain() == {
+    assert PAPER.to_dict() == {
         "backbone": "mobilenet_v2",
         "head": 1536,
         "dropout": 0.3,
@@ -52,7 +52,7 @@ def test_small_images_are_not_made_smaller_at_once() -> None:
 
 def test_plain_values_survive_json_and_build_the_recipe_again() -> None:
     recipe = Recipe(image_size=(96, 80), augmentation=NO_AUGMENTATION, learning_rate=0.25, optimizer="sgd")
-    plain = json.loads(json.dumps(recipe.plain()))
+    plain = json.loads(json.dumps(recipe.to_dict()))
     plain["augmentation"] = Augmentation(**plain["augmentation"])
     plain["image_size"] = tuple(plain["image_size"])
     assert Recipe(**plain) == recipe

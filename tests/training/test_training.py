@@ -314,7 +314,7 @@ def test_images_that_fail_are_told_once_and_left_out(faces: Examples, tmp_path: 
         faces,
         tmp_path / "run",
         device=CPU,
-        failed=lambda *what: told.append(what),
+        on_failure=lambda *what: told.append(what),
     )
     assert [path for path, _ in told] == [faces.paths[5]]
 
@@ -340,7 +340,7 @@ def test_what_is_not_given_is_of_the_recipe_modern(drawn: Drawn, tmp_path: Path,
     run("train", drawn.folder, "-o", tmp_path / "run", *given)
     augmentation = replace(MODERN.augmentation, shift=0.1)
     recipe = replace(MODERN, weights="none", image_size=(32, 24), augmentation=augmentation, epochs=0)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.plain()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.to_dict()
 
 
 def test_epochs_0_writes_the_untrained_checkpoint(drawn: Drawn, tmp_path: Path, run: Run) -> None:
