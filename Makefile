@@ -1,15 +1,14 @@
-# make         the environment .venv with facetools and all it needs
-# make demo    the main job on drawn faces; FACES=dir [MODEL=file] runs it on images of your own
-# make test    the whole test suite
-# make lint    style, types, import directions
-# make bench   the core against its peers, and time and memory at three to seven digits of faces: half an hour; and
-#              make bench-quick, a tenth of it within two minutes
-# make sanitize    the tests of the core under the address, undefined behaviour and thread sanitizers
-# make man     the manual pages, made again from the commands' help (needs help2man)
+# make           create .venv with facetools and all extras
+# make demo      run the whole pipeline on drawn faces; FACES=dir [MODEL=file] runs it on your own images
+# make test      run the test suite
+# make lint      check style, types and import directions
+# make bench     compare the core with its peers and measure growth: half an hour; make bench-quick: two minutes
+# make sanitize  run the core's tests under the address, undefined behavior and thread sanitizers
+# make man       regenerate manual pages and completions from the commands' help (needs help2man)
 
 PYTHON ?= python3
 VENV := .venv/bin
-# An editable install knows the modules that were there when it was made, so it is made again when one comes or goes.
+# An editable install knows only the modules that existed when it was installed: reinstall when one is added or removed.
 MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py))
 INSTALLED := .venv/installed-$(firstword $(shell echo $(MODULES) | cksum))
 CORE := CMakeLists.txt $(wildcard facetools/core/*/*)
@@ -23,7 +22,7 @@ $(INSTALLED): pyproject.toml $(CORE)
 	$(VENV)/python -m pip install --quiet --editable '.[all,test]' --config-settings=cmake.define.FACETOOLS_WERROR=ON
 	touch $@
 
-# The demo: draw faces, train on them, predict the held-out ones; or predict FACES by MODEL. Then cluster, explain, report.
+# The demo: draw faces, train on them and predict the held-out ones, or predict FACES with MODEL; then cluster and report.
 
 RUN := demo/run/best.pt
 DRAWN := demo/drawn
@@ -33,7 +32,7 @@ COMMAND := PATH="$(CURDIR)/bin:$$PATH"; set -e;
 
 demo: $(INSTALLED)
 ifdef FACES
-	mkdir -p demo  # of an earlier one what it was made of stays, since FACES or MODEL may lie there
+	mkdir -p demo  # keep the run and the faces of an earlier demo: FACES or MODEL may name them
 	find demo -mindepth 1 -maxdepth 1 ! -name run ! -name drawn -exec rm -rf {} +
 	$(COMMAND) fa-predict "$(FACES)" $(if $(MODEL),--model "$(MODEL)") -o demo/scores.jsonl
 else
@@ -67,9 +66,8 @@ bench: $(INSTALLED)
 bench-quick: $(INSTALLED)
 	$(VENV)/python benchmarks/core.py --quick
 
-# Each sanitizer has an environment of its own for the core that it is built into; all else is that of .venv. Python and
-# its libraries are not built with them: leaks are not looked for, and races only in the core. One
-# test forks, after which the thread sanitizer would not go on by itself.
+# Each sanitizer has its own environment with an instrumented core and takes all other packages from .venv. Python and its
+# libraries are not instrumented, so leaks are not checked, and races only in the core.
 sanitize: sanitize-address,undefined sanitize-thread
 
 CORE_TESTS := tests/core tests/clustering/test_codes.py

@@ -1,8 +1,8 @@
 """The compiled core against its peers, side by side: python benchmarks/core.py [--quick] [--stored]
 
-Each run is a process of its own (tasks.py) on the faces of the mixture (mixture.py). The engines of a task must agree
-before a time is told; they take turns, and ratios are of runs that follow one another. The table goes to stdout, and
-all figures, with what they were measured on, to results/core.json beside this file.
+Each run is a process of its own (tasks.py) on faces drawn from the mixture (mixture.py). The engines of a task must
+agree before a time is reported. They alternate, and ratios compare consecutive runs. The table goes to stdout; all
+figures, hardware and versions go to results/core.json.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from machine import machine
 from sklearn.metrics import adjusted_rand_score
 
-from facetools.clustering.rows import faiss_gpu
+from facetools.clustering.rows import choose_faiss_gpu
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results/core.json"
@@ -45,14 +45,13 @@ def same_partition(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def same_objective(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """FAISS computes in float32: a face between two centroids may go to the other, now and then. It stops early when
-    nothing changes."""
+    """FAISS computes in float32, so a face between two centroids may differ. It stops early when nothing changes."""
     return 0 < len(theirs) <= len(ours) and np.allclose(ours[: len(theirs)], theirs, rtol=1e-3)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A line of the table: ours on `rows` faces, the peer on as many or, where it cannot finish those, on fewer."""
+    """A row of the table: facetools on `rows` faces, the peer on as many, or on fewer where it cannot finish those."""
 
     task: str
     rows: int
@@ -60,7 +59,7 @@ class Case:
     same: Same = equal
     peer_rows: int | None = None
     repeats: int = 3
-    #: Equal distances leave agglomerative clustering a choice; weights do not.
+    #: Compare answers on weighted attributes: without weights, equal distances leave agglomerative clustering a choice.
     weighted_check: bool = False
 
 
@@ -78,7 +77,7 @@ def cases(quick: bool) -> Iterator[Case]:
     for linkage in ("complete", "ward", "average"):
         yield Case(linkage, rows(2e4) * (3 if quick else 1), learn, same_partition, weighted_check=True)
     yield Case("K-Means iterations", rows(1e6), "FAISS", same_objective)
-    if faiss_gpu("auto") is not None:
+    if choose_faiss_gpu("auto") is not None:
         yield Case("K-Means iterations", rows(1e6), "FAISS on a GPU", same_objective)
     yield Case("comparison 2:50", rows(1.8e4))
     if quick:
@@ -98,14 +97,14 @@ def run(
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.npy"
         line = [sys.executable, HERE / "tasks.py", task, engine, str(rows), "--answer", answer, "--seed", str(seed)]
-        told = subprocess.run(
+        result = subprocess.run(
             [*line, "--weighted"] if weighted else line, stdout=subprocess.PIPE, check=True, text=True
         )
-        return json.loads(told.stdout), np.load(answer)
+        return json.loads(result.stdout), np.load(answer)
 
 
-def measured(case: Case) -> dict[str, Any]:
-    """The runs of a case, ours and the peer's by turns, after their answers were found to agree."""
+def measure(case: Case) -> dict[str, Any]:
+    """Alternating runs of a case, whose answers are compared."""
     ours, theirs = [], []
     both = case.peer is not None
     peer_rows = case.peer_rows or case.rows
@@ -133,15 +132,15 @@ def measured(case: Case) -> dict[str, Any]:
 
 
 def best_of_three(rows: int) -> dict[str, Any]:
-    """K-Means to its end: our one start against the best of three of scikit-learn's, whose time is that of one."""
+    """K-Means until it converges: one start of facetools per seed against single starts of scikit-learn."""
     theirs = [run("K-Means", "scikit-learn", rows, seed=seed)[0] for seed in range(3)]
     ours = [run("K-Means", OURS, rows, seed=seed)[0] for seed in range(3)]
     return {"task": "K-Means", "rows": rows, "ours": ours, "peer": "scikit-learn", "peer_rows": rows, "theirs": theirs}
 
 
 def table(results: list[dict[str, Any]], about: dict[str, Any]) -> Iterator[str]:
-    """The lines of the table, as Markdown."""
-    yield "| task | faces | distinct codes | facetools | peer | times as fast (least to most) |"
+    """The lines of the table as Markdown."""
+    yield "| task | faces | distinct codes | facetools | peer | ratio (min to max) |"
     yield "|---|--:|--:|--:|---|--:|"
     for case in results:
         yield line(case)
@@ -153,9 +152,9 @@ def table(results: list[dict[str, Any]], about: dict[str, Any]) -> Iterator[str]
 
 
 def line(case: dict[str, Any]) -> str:
-    """A row of the table: medians, and the ratio's median, least and most."""
+    """A row of the table: medians; median, minimum and maximum of the ratio."""
 
-    def told(runs: list[dict[str, Any]]) -> str:
+    def summary(runs: list[dict[str, Any]]) -> str:
         seconds, peak = (statistics.median(run[name] for run in runs) for name in ("seconds", "memory"))
         return f"{_digits(seconds)} s, {_digits(peak / 1e6)} MB"
 
@@ -163,7 +162,7 @@ def line(case: dict[str, Any]) -> str:
     distinct = f"{ours[0]['distinct']:,}" if "distinct" in ours[0] else ""
     peer, ratio = "", ""
     if theirs:
-        peer = f"{case['peer']}: {told(theirs)}"
+        peer = f"{case['peer']}: {summary(theirs)}"
         if case["peer_rows"] != case["rows"]:
             peer += f" for {case['peer_rows']:,} faces"
         else:
@@ -172,31 +171,31 @@ def line(case: dict[str, Any]) -> str:
     if case["task"] == "K-Means":
         objectives = [min(run["inertia"] for run in runs) for runs in (ours, theirs)]
         worst = max(run["inertia"] for run in ours)
-        peer += f"; objective {objectives[1]:,.0f} at best of {len(theirs)}, ours {worst:,.0f} at worst"
-    return f"| {case['task']} | {case['rows']:,} | {distinct} | {told(ours)} | {peer} | {ratio} |"
+        peer += f"; best objective of {len(theirs)} {objectives[1]:,.0f}, worst of facetools {worst:,.0f}"
+    return f"| {case['task']} | {case['rows']:,} | {distinct} | {summary(ours)} | {peer} | {ratio} |"
 
 
 def _digits(value: float) -> str:
-    """Three digits, and more where they stand before the point."""
+    """Three significant digits, more for large numbers."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="a tenth of the faces, within two minutes")
-    parser.add_argument("--stored", action="store_true", help="measure nothing: the table of results/core.json")
-    asked = parser.parse_args()
-    if asked.stored:
+    parser.add_argument("--quick", action="store_true", help="a tenth of the faces, in two minutes")
+    parser.add_argument("--stored", action="store_true", help="print the table of results/core.json")
+    arguments = parser.parse_args()
+    if arguments.stored:
         stored = json.loads(RESULTS.read_text())
         print(*table(stored["cases"], stored["machine"]), sep="\n")
         return
     results, about = [], machine()
-    for case in cases(asked.quick):
-        results.append(measured(case))
+    for case in cases(arguments.quick):
+        results.append(measure(case))
         print(line(results[-1]), file=sys.stderr, flush=True)
-    results.append(best_of_three(100_000 if asked.quick else 1_000_000))
+    results.append(best_of_three(100_000 if arguments.quick else 1_000_000))
     print(*table(results, about), sep="\n", flush=True)
-    if not asked.quick:
+    if not arguments.quick:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps({"machine": about, "cases": results}, indent=1) + "\n")
 

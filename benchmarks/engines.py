@@ -1,11 +1,11 @@
-"""One job on images, done by one engine in a process of its own: images a second, as JSON.
+"""One job on images, run by one engine in a process of its own; prints images per second as JSON.
 
     python benchmarks/engines.py "predict 224x224" facetools FOLDER
 
-Engines are `facetools`, `plain`, the loop that a user would write, and, for jobs with a network, `forward`, or `step`,
-which compute on a batch that lies ready, in the way that is fastest here: what is lost to it is reading, decoding and
-augmenting. `torch` is `forward` by torch, whatever is fastest. FOLDER has faces in CelebA's layout; a GPU, which all
-engines take where there is one, sees them sixteen times a go.
+Engines: `facetools`; `plain`, the loop that a user would write; `in-memory`, the network of facetools on a batch in
+memory, so that the difference is reading, decoding and augmenting; `torch`, the same with plain torch in
+float32. FOLDER holds faces in CelebA's layout. All engines use a GPU where there is one, and then pass over the faces
+PASSES times.
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import models
 from torchvision import transforms as tv
 
-from facetools.images import batches, sources, transforms
+from facetools.images.batches import image_batches, map_images
 from facetools.images.cache import open_image_caches
+from facetools.images.decoding import load_image
+from facetools.images.reading import ImageReader
+from facetools.images.sources import find_images
+from facetools.images.transforms import augment_image
+from facetools.images.writing import encode_image
 from facetools.network.architecture import ModelConfig
-from facetools.network.inference import predict_scores, prepare_for_inference, upload_as_float, upload_images
+from facetools.network.inference import predict_scores, prepare_for_inference, upload_as_float
 from facetools.network.model import AttributeNet, save_checkpoint
 from facetools.prediction.backend import Predictor
 from facetools.prediction.predictor import choose_precision, load_predictor, predict_images
@@ -41,7 +46,6 @@ from facetools.prediction.pytorch import CudaPredictor
 from facetools.runtime.hardware import choose_device, set_torch_threads
 from facetools.table.attributes import PAPER37
 from facetools.table.celeba import CelebALayout
-from facetools.training import augmentation
 from facetools.training.examples import Examples
 from facetools.training.learner import Learner
 from facetools.training.loop import SINGLE_PROCESS
@@ -52,8 +56,8 @@ BATCH = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 THREADS = torch.get_num_threads()
 DEVICE = choose_device("auto")
-#: How often a go sees its faces.
-TIMES = 1 if DEVICE.type == "cpu" else 16
+#: How often a run passes over its faces.
+PASSES = 1 if DEVICE.type == "cpu" else 16
 
 
 def size_of(job: str) -> tuple[int, int]:
@@ -62,7 +66,7 @@ def size_of(job: str) -> tuple[int, int]:
 
 
 def network(size: tuple[int, int]) -> AttributeNet:
-    """A network of random weights whose batch statistics are those of its features, as training leaves them."""
+    """A network with random weights and realistic batch statistics."""
     torch.manual_seed(0)
     model = AttributeNet(ModelConfig(PAPER37, image_size=size)).train()
     with torch.no_grad():
@@ -72,7 +76,7 @@ def network(size: tuple[int, int]) -> AttributeNet:
 
 
 class Plain(nn.Module):
-    """The same network as a user would write it, on pixels that are normalised already."""
+    """The same network as a user would write it, on normalized pixels."""
 
     def __init__(self, like: AttributeNet) -> None:
         super().__init__()
@@ -90,7 +94,7 @@ class Files(Dataset):
     def __init__(self, archive: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self._archive, self._transform = archive, transform
         with zipfile.ZipFile(archive) as opened:
-            self._names = sorted(name for name in opened.namelist() if name.endswith(".jpg")) * TIMES
+            self._names = sorted(name for name in opened.namelist() if name.endswith(".jpg")) * PASSES
         self._opened: zipfile.ZipFile | None = None
 
     def __len__(self) -> int:
@@ -107,26 +111,22 @@ def _labels(row: int) -> np.ndarray:
 
 
 def paths_of(folder: Path) -> list[str]:
-    return sorted(sources.find_images([str(CelebALayout.find(folder).images)]))  # type: ignore[union-attr]
+    return sorted(find_images([str(CelebALayout.find(folder).images)]))  # type: ignore[union-attr]
 
 
-# Each engine prepares a job and gives what does it once: the number of images, and an answer to compare.
+# Each engine prepares a job and returns a function that runs it once, which returns the number of images and an answer.
 
 Work = Callable[[], tuple[int, np.ndarray]]
 
 
-def predict_ours(folder: Path, size: tuple[int, int]) -> Work:
-    model, paths = _predictor(size), paths_of(folder) * TIMES
-    choose_precision(model, paths, jobs=THREADS)
+def predict_facetools(folder: Path, size: tuple[int, int]) -> Work:
+    predictor, paths = _predictor(size), paths_of(folder) * PASSES
+    choose_precision(predictor, paths, jobs=THREADS)
 
     def work() -> tuple[int, np.ndarray]:
-        found = np.concatenate(
-            [
-                predict_scores
-                for _, predict_scores in predict_images(model, paths, BATCH, jobs=THREADS, on_failure=_failed)
-            ]
-        )
-        return len(found), found
+        parts = predict_images(predictor, paths, BATCH, jobs=THREADS, on_failure=_fail)
+        scores = np.concatenate([part for _, part in parts])
+        return len(scores), scores
 
     return work
 
@@ -144,30 +144,30 @@ def predict_plain(folder: Path, size: tuple[int, int]) -> Work:
     return work
 
 
-def predict_forward(folder: Path, size: tuple[int, int]) -> Work:
-    model, batches = _predictor(size), len(paths_of(folder)) * TIMES // BATCH
-    batch = _some(folder, size)[:BATCH]
-    model.choose_precision(batch)
+def predict_in_memory(folder: Path, size: tuple[int, int]) -> Work:
+    predictor, batches = _predictor(size), len(paths_of(folder)) * PASSES // BATCH
+    batch = _images(folder, size)[:BATCH]
+    predictor.choose_precision(batch)
     pool = ThreadPoolExecutor(THREADS)
     pixels = upload_as_float(batch, DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
-        if not isinstance(model, CudaPredictor):
-            found = list(pool.map(lambda _: model.scores(batch), range(batches)))
+        if isinstance(predictor, CudaPredictor):
+            scores = [part for _, part in predictor.score_batches(repeat((None, pixels), batches))]
         else:
-            found = [scores for _, scores in model.score_batches(repeat((None, pixels), batches))]
-        return batches * BATCH, found[0]
+            scores = list(pool.map(lambda _: predictor.scores(batch), range(batches)))
+        return batches * BATCH, scores[0]
 
     return work
 
 
 def predict_torch(folder: Path, size: tuple[int, int]) -> Work:
-    model, batches = prepare_for_inference(network(size), DEVICE), len(paths_of(folder)) * TIMES // BATCH
-    pixels = upload_as_float(_some(folder, size)[:BATCH], DEVICE)
+    model, batches = prepare_for_inference(network(size), DEVICE), len(paths_of(folder)) * PASSES // BATCH
+    pixels = upload_as_float(_images(folder, size)[:BATCH], DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
-        found = [predict_scores(model, pixels, bfloat16=False) for _ in range(batches)]
-        return batches * BATCH, found[0]
+        scores = [predict_scores(model, pixels, bfloat16=False) for _ in range(batches)]
+        return batches * BATCH, scores[0]
 
     return work
 
@@ -178,21 +178,22 @@ def _predictor(size: tuple[int, int]) -> Predictor:
         return load_predictor(Path(folder, "model.pt"))
 
 
-def augment_ours(folder: Path, size: tuple[int, int]) -> Work:
-    pixels = upload_images(_some(folder, size), DEVICE)
+def augment_facetools(folder: Path, size: tuple[int, int]) -> Work:
+    paths = paths_of(folder)
+
+    def augment(reader: ImageReader, number: int, path: str) -> bytes:
+        pixels = load_image(reader, path, None)
+        (copy,), _ = augment_image(pixels, 1, PAPER.augmentation, np.random.default_rng(number))
+        return encode_image(copy, ".jpg")
 
     def work() -> tuple[int, np.ndarray]:
-        rng = np.random.default_rng(0)
-        for start in list(range(0, len(pixels), BATCH)) * TIMES:
-            draws = transforms.draw_transforms(BATCH, PAPER.augmentation, rng)
-            found = augmentation.warp_batch(pixels[start : start + BATCH], transforms.affine_matrices(draws, *size))
-        return len(pixels) * TIMES, found.cpu().numpy()
+        sizes = [len(content) for _, content in map_images(paths, augment, jobs=THREADS)]
+        return len(paths), np.array(sizes)
 
     return work
 
 
 def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
-    pixels = torch.from_numpy(_some(folder, size)).permute(0, 3, 1, 2).float().contiguous()
     reach = PAPER.augmentation
     random = tv.Compose(
         [
@@ -209,22 +210,27 @@ def augment_plain(folder: Path, size: tuple[int, int]) -> Work:
 
     def work() -> tuple[int, np.ndarray]:
         torch.manual_seed(0)
-        for start in range(0, len(pixels), BATCH):
-            found = torch.stack([random(image) for image in pixels[start : start + BATCH]])
-        return len(pixels), found.numpy()
+        sizes = []
+        with zipfile.ZipFile(folder / "img_align_celeba.zip") as archive:
+            for name in archive.namelist():
+                picture = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
+                content = io.BytesIO()
+                random(picture).save(content, "jpeg", quality=95)
+                sizes.append(content.tell())
+        return len(sizes), np.array(sizes)
 
     return work
 
 
-def train_ours(folder: Path, size: tuple[int, int]) -> Work:
-    paths = paths_of(folder) * TIMES
+def train_facetools(folder: Path, size: tuple[int, int]) -> Work:
+    paths = paths_of(folder) * PASSES
     examples = Examples(paths, np.stack([_labels(row) for row in range(len(paths))]).astype(np.uint8))
     about = {"settings": {}}
     learner = Learner(_recipe(size), PAPER37, DEVICE, 0, SINGLE_PROCESS, True, about, None)
-    (pixels_of,) = open_image_caches([paths], size, jobs=THREADS, on_failure=_failed)
+    (pixels_of,) = open_image_caches([paths], size, jobs=THREADS, on_failure=_fail)
 
     def work() -> tuple[int, np.ndarray]:
-        seen = sum(learner.steps(examples, pixels_of))
+        seen = sum(learner.train_epoch(examples, pixels_of))
         record, _ = learner.finish_epoch(*[np.zeros((0, len(PAPER37)))] * 2)
         return seen, np.array(record["loss"])
 
@@ -246,8 +252,8 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
     def work() -> tuple[int, np.ndarray]:
         seen = 0
         for pixels, labels in loader:
-            predict_scores = torch.sigmoid(model(pixels.to(DEVICE)))
-            loss = -torch.cosine_similarity(predict_scores, labels.to(DEVICE)).mean()
+            scores = torch.sigmoid(model(pixels.to(DEVICE)))
+            loss = -torch.cosine_similarity(scores, labels.to(DEVICE)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -257,32 +263,34 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
     return work
 
 
-def train_step(folder: Path, size: tuple[int, int]) -> Work:
+def train_in_memory(folder: Path, size: tuple[int, int]) -> Work:
     model, recipe = network(size), _recipe(size)
     model.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     step = TrainingStep(model, recipe, DEVICE)
-    batches, pixels = len(paths_of(folder)) * TIMES // BATCH, upload_as_float(_some(folder, size)[:BATCH], DEVICE)
+    batches, pixels = len(paths_of(folder)) * PASSES // BATCH, upload_as_float(_images(folder, size)[:BATCH], DEVICE)
     labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         for _ in range(batches):
-            loss = step.take(model, pixels, labels, recipe.rate)
+            loss = step.run(model, pixels, labels, recipe.peak_learning_rate)
         return batches * BATCH, loss.cpu().numpy()
 
     return work
 
 
-def eigenface_ours(folder: Path, size: tuple[int, int]) -> Work:
+def eigenface_facetools(folder: Path, size: tuple[int, int]) -> Work:
     from facetools.report.eigenfaces import ImageSpool, compute_eigenfaces
 
-    faces, clusters = _many(folder, size)
+    faces, clusters = _blends(folder, size)
 
     def work() -> tuple[int, np.ndarray]:
         with ImageSpool(np.bincount(clusters), (*size, 3)) as spool:
             for cluster, face in zip(clusters.tolist(), faces, strict=True):
                 spool.add(cluster, face)
-            made = list(compute_eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=DEVICE))
-        return len(faces), np.array([face.explained_variance for face in made])
+            faces_of_clusters = list(
+                compute_eigenfaces(spool, range(CLUSTERS), COMPONENTS, device=None if DEVICE.type == "cpu" else DEVICE)
+            )
+        return len(faces), np.array([face.explained_variance for face in faces_of_clusters])
 
     return work
 
@@ -290,28 +298,28 @@ def eigenface_ours(folder: Path, size: tuple[int, int]) -> Work:
 def eigenface_plain(folder: Path, size: tuple[int, int]) -> Work:
     from sklearn.decomposition import PCA
 
-    faces, clusters = _many(folder, size)
+    faces, clusters = _blends(folder, size)
     rows = faces.reshape(len(faces), -1)
 
     def work() -> tuple[int, np.ndarray]:
-        made = [PCA(COMPONENTS, svd_solver="full").fit(rows[clusters == c].astype(float)) for c in range(CLUSTERS)]
-        return len(faces), np.array([pca.explained_variance_ for pca in made])
+        fits = [PCA(COMPONENTS, svd_solver="full").fit(rows[clusters == c].astype(float)) for c in range(CLUSTERS)]
+        return len(faces), np.array([pca.explained_variance_ for pca in fits])
 
     return work
 
 
-CLUSTERS, COMPONENTS, MANY = 16, 4, 8000
+CLUSTERS, COMPONENTS, BLENDS = 16, 4, 8000
 ENGINES: dict[tuple[str, str], Callable[[Path, tuple[int, int]], Work]] = {
-    ("predict", "facetools"): predict_ours,
+    ("predict", "facetools"): predict_facetools,
     ("predict", "plain"): predict_plain,
-    ("predict", "forward"): predict_forward,
+    ("predict", "in-memory"): predict_in_memory,
     ("predict", "torch"): predict_torch,
-    ("train", "facetools"): train_ours,
+    ("train", "facetools"): train_facetools,
     ("train", "plain"): train_plain,
-    ("train", "step"): train_step,
-    ("augment", "facetools"): augment_ours,
+    ("train", "in-memory"): train_in_memory,
+    ("augment", "facetools"): augment_facetools,
     ("augment", "plain"): augment_plain,
-    ("eigenface", "facetools"): eigenface_ours,
+    ("eigenface", "facetools"): eigenface_facetools,
     ("eigenface", "plain"): eigenface_plain,
 }
 
@@ -322,26 +330,26 @@ def _recipe(size: tuple[int, int]) -> Any:
     return replace(PAPER, weights="none", image_size=size)
 
 
-def _some(folder: Path, size: tuple[int, int]) -> np.ndarray:
+def _images(folder: Path, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate(
-        [pixels for _, pixels in batches.image_batches(paths_of(folder), size, BATCH, jobs=2, on_failure=_failed)]
+        [pixels for _, pixels in image_batches(paths_of(folder), size, BATCH, jobs=2, on_failure=_fail)]
     )
 
 
-def _many(folder: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Blends of drawn faces with noise, so that no two are equal, uint8 (MANY, h, w, 3), and their clusters."""
-    some, rng = _some(folder, size), np.random.default_rng(0)
-    pairs = rng.integers(0, len(some), (2, MANY))
-    noise = rng.integers(0, 16, (MANY, *size, 3), dtype=np.uint8)
-    return some[pairs[0]] // 2 + some[pairs[1]] // 4 + noise, rng.integers(0, CLUSTERS, MANY)
+def _blends(folder: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Blends of drawn faces with noise, so that no two are equal, uint8 (BLENDS, h, w, 3), and their clusters."""
+    some, rng = _images(folder, size), np.random.default_rng(0)
+    pairs = rng.integers(0, len(some), (2, BLENDS))
+    noise = rng.integers(0, 16, (BLENDS, *size, 3), dtype=np.uint8)
+    return some[pairs[0]] // 2 + some[pairs[1]] // 4 + noise, rng.integers(0, CLUSTERS, BLENDS)
 
 
-def _failed(path: str, reason: str) -> None:
+def _fail(path: str, reason: str) -> None:
     raise AssertionError(f"{path}: {reason}")
 
 
-def done(job: str, engine: str, folder: Path) -> dict[str, Any]:
-    """Images a second of the second of two goes, of which the first warms up, and the answer of that."""
+def run(job: str, engine: str, folder: Path) -> dict[str, Any]:
+    """Images per second of the second of two runs, of which the first warms up, and its answer."""
     if engine != "plain":
         set_torch_threads(THREADS)
     work = ENGINES[job.split()[0], engine](folder, size_of(job))
@@ -351,9 +359,6 @@ def done(job: str, engine: str, folder: Path) -> dict[str, Any]:
     return {"rate": count / (time.perf_counter() - started), "answer": answer.ravel()[:4096].tolist()}
 
 
-def main(job: str, engine: str, folder: str) -> None:
-    print(json.dumps(done(job, engine, Path(folder))))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    job, engine, folder = sys.argv[1:]
+    print(json.dumps(run(job, engine, Path(folder))))

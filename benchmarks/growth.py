@@ -1,10 +1,10 @@
-"""Time and memory of clustering against the number of faces, ours and the peers'.
+"""Time and memory of clustering against the number of faces, facetools and peers.
 
-    python benchmarks/growth.py             measures; writes results/growth.json and results/growth.svg beside this file
-    python benchmarks/growth.py --stored    draws the picture again of what was measured
+    python benchmarks/growth.py             measures and writes results/growth.json and results/growth.svg
+    python benchmarks/growth.py --stored    draws the chart of the stored results
 
-An engine goes on to more faces for as long as its last two runs say that the next will end in time and in the memory
-there is; that is where a line ends.
+An engine continues with more faces while its last two runs predict that the next one fits time limit and memory; its
+line ends there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from facetools.runtime import files, memory
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = [lead * 10**power for power in range(3, 7) for lead in (1, 3)] + [10**7]
-#: Seconds that a run may be expected to take.
-LIMIT, LIMIT_OF_PEERS = 400, 150
+#: Longest predicted run, in seconds.
+LIMIT, PEER_LIMIT = 400, 150
 TASKS = {
     "silhouette euclidean": ("exact silhouette", "scikit-learn"),
     "DBSCAN radius 1": ("DBSCAN, radius 1", "scikit-learn"),
@@ -37,33 +37,33 @@ TASKS = {
 }
 
 
-def grown(task: str, engine: str) -> list[dict[str, Any]]:
-    """The runs of one engine from the fewest faces to as many as it can take."""
+def measure_growth(task: str, engine: str) -> list[dict[str, Any]]:
+    """The runs of one engine, from the fewest faces to the most that it can take."""
     runs: list[dict[str, Any]] = []
     for rows in ROWS:
-        if not _can(runs, rows, LIMIT if engine == OURS else LIMIT_OF_PEERS):
+        if not _fits(runs, rows, LIMIT if engine == OURS else PEER_LIMIT):
             break
         runs.append({"rows": rows, **run(task, engine, rows)[0]})
         print(json.dumps({"task": task, "engine": engine, **runs[-1]}), flush=True)
     return runs
 
 
-def _can(runs: list[dict[str, Any]], rows: int, limit: float) -> bool:
-    """Whether a run on so many faces is to be expected to end, by the growth of the last two."""
+def _fits(runs: list[dict[str, Any]], rows: int, limit: float) -> bool:
+    """Whether a run with `rows` faces is predicted to fit, from the growth between the last two runs."""
     if len(runs) < 2:
         return True
     before, last = runs[-2:]
 
-    def next_of(name: str) -> float:
+    def predicted(name: str) -> float:
         steepness = math.log(last[name] / before[name]) / math.log(last["rows"] / before["rows"])
         return last[name] * (rows / last["rows"]) ** min(max(steepness, 1), 2)
 
-    return next_of("seconds") < limit and next_of("memory") < 0.8 * memory.available()
+    return predicted("seconds") < limit and predicted("memory") < 0.8 * memory.available()
 
 
 @style.styled
-def picture(results: dict[str, dict[str, list[dict[str, Any]]]]) -> Figure:
-    """A column a task: seconds above, memory below, both axes logarithmic."""
+def chart(results: dict[str, dict[str, list[dict[str, Any]]]]) -> Figure:
+    """One column per task: seconds above, memory below, all axes logarithmic."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, color=style.PAPER, zorder=-1))
     axes = figure.subplots(2, len(TASKS), sharex=True, sharey="row")
@@ -90,15 +90,17 @@ def main() -> None:
     if "--stored" in sys.argv:
         draw(json.loads((RESULTS / "growth.json").read_text())["runs"])
         return
-    results = {task: {engine: grown(task, engine) for engine in (OURS, peer)} for task, (_, peer) in TASKS.items()}
+    results = {
+        task: {engine: measure_growth(task, engine) for engine in (OURS, peer)} for task, (_, peer) in TASKS.items()
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "growth.json").write_text(json.dumps({"machine": machine(), "runs": results}, indent=1) + "\n")
     draw(results)
 
 
 def draw(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
-    """Writes the picture of the runs."""
-    files.write_atomically(RESULTS / "growth.svg", style.encode(picture(results), "svg", text_as_text=True))
+    """Writes the chart of the runs."""
+    files.write_atomically(RESULTS / "growth.svg", style.encode_figure(chart(results), "svg", keep_text=True))
 
 
 if __name__ == "__main__":

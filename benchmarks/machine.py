@@ -1,11 +1,10 @@
-"""What a benchmark ran on."""
+"""The machine that a benchmark ran on."""
 
 from __future__ import annotations
 
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from facetools.clustering import codes
@@ -14,10 +13,8 @@ from facetools.runtime import hardware, memory
 
 def machine() -> dict[str, Any]:
     """Hardware and versions, as plain values."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {
-        "processor": next(names, platform.processor()),
+        "processor": hardware.processor_name(),
         "threads": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory.available() / 1e9, 1),
         "simd": codes.simd(),

@@ -1,11 +1,12 @@
-"""Attribute codes like those of real faces, as many as are wanted: a mixture of independent attributes.
+"""Attribute codes like those of real faces, in any number: a mixture of independent attributes.
 
-    python benchmarks/mixture.py list_attr_celeba.txt    fits the mixture to real faces and writes mixture.json
-    python benchmarks/mixture.py                         says how many of the faces it draws differ
+    python benchmarks/mixture.py list_attr_celeba.txt    fits the mixture to real faces, writes mixture.json
+    python benchmarks/mixture.py                         prints the share of distinct codes among drawn faces
 
-A face is of one of COMPONENTS kinds, and has each attribute with the frequency of its kind (latent class analysis,
-fitted by expectation and maximization). Nothing of a single face is kept. There are as many components as make faces
-repeat as often as real ones: of 20 000 real faces about 76 % have different codes of the paper's 37 attributes.
+A face belongs to one of COMPONENTS components and has each attribute with the frequency of its component (latent class
+analysis, fitted by expectation maximization). The model holds no single face. The number of components is chosen so
+that drawn codes repeat as often as real ones: 20 000 real faces have about 76 % distinct codes of the paper's 37
+attributes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from facetools.table.attributes import select_attributes
 
 MODEL = Path(__file__).parent / "mixture.json"
 COMPONENTS = 100
-#: Added to the counts of faces with and without an attribute in each kind: half a face of the overall frequency.
+#: Faces with the overall frequencies that are added to each component, so that no frequency is 0 or 1.
 PRIOR = 0.5
 STEP = 500_000
 
@@ -30,7 +31,7 @@ STEP = 500_000
 def fit(
     rows: np.ndarray, components: int, rng: np.random.Generator, rounds: int = 300
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (components,) and frequencies (components, attributes) of the likeliest mixture of `rows` uint8 (n, a)."""
+    """Shares (components,) and frequencies (components, attributes) of the mixture fitted to `rows`, uint8 (n, a)."""
     present = rows.astype(np.float64)
     overall = present.mean(axis=0)
     frequency = 0.5 * overall + 0.5 * present[rng.choice(len(rows), components, replace=False)]
@@ -46,7 +47,7 @@ def fit(
 
 
 def draw(count: int, attributes: str = "paper37") -> np.ndarray:
-    """Packed codes, uint64 (count, 1), of the first `count` faces of an endless sequence that is always the same."""
+    """Packed codes, uint64 (count, 1): the first `count` faces of a fixed infinite sequence."""
     model = json.loads(MODEL.read_text())
     chosen = [model["attributes"].index(name) for name in select_attributes(attributes, tuple(model["attributes"]))]
     share, frequency = np.array(model["share"]), np.array(model["frequency"], np.float32)[:, chosen]

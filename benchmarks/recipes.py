@@ -1,10 +1,11 @@
-"""How good the recipes of fa-train are on the same faces: python benchmarks/recipes.py CELEBA OUT [OPTION ...]
+"""Accuracy of the recipes of fa-train on the same faces, over several seeds.
 
     python benchmarks/recipes.py celeba8k OUT --epochs 16 --weights none --image-size 128x104
+    python benchmarks/recipes.py --stored      prints the table of the stored results
 
-trains every recipe with every seed in OUT/RECIPE-SEED (a run that was broken off goes on), keeps the epoch that is best
-in validation, sees the test faces once, and prints the table. --results stores each run as it ends, beside those that
-it holds of the same settings: seeds may be run on different days and machines. Other options are fa-train's.
+Trains every recipe with every seed in OUT/RECIPE-SEED, evaluates the epoch of the best validation accuracy on the test
+partition of CELEBA, and prints a Markdown table. Interrupted runs resume. Other options go to fa-train. Each result is
+stored in --results as soon as its run ends; results of the same settings and other seeds are kept.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from machine import machine
 from facetools.prediction import metrics
 from facetools.table import streams
 
-HERE = Path(__file__).parent
-MEASURES = {
+RESULTS = Path(__file__).parent / "results/recipes.json"
+
+#: Column headings of the metrics that the table shows, by their keys in the results.
+COLUMNS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "f1": "F1",
@@ -35,65 +38,71 @@ MEASURES = {
 }
 
 
-def command(name: str, *arguments: str | Path) -> None:
+def run_command(name: str, *arguments: str | Path) -> None:
     line = [sys.executable, "-m", f"facetools.commands.{name}", *map(str, arguments)]
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
 
 
-def measured(celeba: str, folder: Path, recipe: str, seed: int, options: list[str]) -> dict[str, Any]:
-    """One run: its measures on the test faces, minutes of training, best accuracy in validation; and what made it."""
-    command("train", celeba, "-o", folder, "--resume", "--recipe", recipe, "--seed", str(seed), *options)
-    measures: dict[str, float] = {}
-    for aim, measure in (("0.5", None), ("accuracy", "accuracy"), ("balanced", "balanced_accuracy")):
-        test = folder / f"test-{aim}.npy"
-        judged = ("--model", folder / "best.pt", "--thresholds", aim)
-        command("predict", celeba, "--partition", "test", "--labels", celeba, *judged, "-o", test)
-        faces, _ = streams.read_table(str(test))
+def run_recipe(celeba: str, folder: Path, recipe: str, seed: int, options: list[str]) -> dict[str, Any]:
+    """Train `recipe` in `folder` and return its metrics on the test faces, all from 0 to 1, with its settings and the
+    machine."""
+    run_command("train", celeba, "-o", folder, "--resume", "--recipe", recipe, "--seed", str(seed), *options)
+    values: dict[str, float] = {}
+    for thresholds, metric in (("0.5", None), ("accuracy", "accuracy"), ("balanced", "balanced_accuracy")):
+        table = folder / f"test-{thresholds}.npy"
+        model = ("--model", folder / "best.pt", "--thresholds", thresholds)
+        run_command("predict", celeba, "--partition", "test", "--labels", celeba, *model, "-o", table)
+        faces, _ = streams.read_table(str(table))
         assert faces.labels is not None and faces.scores is not None
         means = metrics.mean_metrics(faces.labels.values, faces.scores.select(faces.labels.names))
-        measures |= {f"at {aim}": means[measure]} if measure else means
+        values |= {f"at {thresholds}": means[metric]} if metric else means
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    config = json.loads((folder / "config.json").read_text())
-    measures["minutes"] = sum(config["images"] / record["images_per_second"] for record in history) / 60
-    measures["valid_accuracy"] = max(record["valid_accuracy"] for record in history)
-    return {"recipe": recipe, "seed": seed, **measures, "settings": config["recipe"], "machine": machine()}
+    values["valid_accuracy"] = max(record["valid_accuracy"] for record in history)
+    settings = json.loads((folder / "config.json").read_text())["recipe"]
+    return {"recipe": recipe, "seed": seed, **values, "settings": settings, "machine": machine()}
 
 
-def is_another_seed_of(run: dict[str, Any], other: dict[str, Any]) -> bool:
-    return bool(run["settings"] == other["settings"] and run["seed"] != other["seed"])
+def is_replaced(result: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a stored `result` is of the recipe of `new`, with the same seed or with other settings."""
+    same_run = result["settings"] == new["settings"] and result["seed"] != new["seed"]
+    return bool(result["recipe"] == new["recipe"] and not same_run)
 
 
-def rows(runs: list[dict[str, Any]]) -> Iterator[str]:
-    """The table: means over the seeds, and the least and the most."""
-    yield f"| recipe | seeds | {' | '.join(MEASURES.values())} | training, minutes |"
-    yield f"|---|--:|{'--:|' * (len(MEASURES) + 1)}"
-    for recipe in dict.fromkeys(run["recipe"] for run in runs):
-        own = [run for run in runs if run["recipe"] == recipe]
-        cells = [told([100 * run[name] for run in own], 2) for name in MEASURES]
-        yield f"| {recipe} | {len(own)} | {' | '.join(cells)} | {told([run['minutes'] for run in own], 1)} |"
+def table(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a Markdown table, in percent: the mean over seeds, with minimum and maximum."""
+    yield f"| recipe | seeds | {' | '.join(COLUMNS.values())} |"
+    yield f"|---|--:|{'--:|' * len(COLUMNS)}"
+    for recipe in dict.fromkeys(result["recipe"] for result in results):
+        runs = [result for result in results if result["recipe"] == recipe]
+        cells = [format_spread([100 * run[name] for run in runs]) for name in COLUMNS]
+        yield f"| {recipe} | {len(runs)} | {' | '.join(cells)} |"
 
 
-def told(values: list[float], digits: int) -> str:
+def format_spread(values: list[float]) -> str:
     if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("celeba")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("celeba", nargs="?", help="folder of faces in CelebA's layout, with partitions")
+    parser.add_argument("out", nargs="?", type=Path, help="folder of the runs")
     parser.add_argument("--recipes", default="paper,modern")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--results", type=Path, default=HERE / "results/recipes.json")
-    asked, options = parser.parse_known_args()
-    runs: list[dict[str, Any]] = json.loads(asked.results.read_text()) if asked.results.exists() else []
-    for seed, recipe in itertools.product(map(int, asked.seeds.split(",")), asked.recipes.split(",")):
-        run = measured(asked.celeba, asked.out / f"{recipe}-{seed}", recipe, seed, options)
-        print(f"{recipe}, seed {seed}: {run}", file=sys.stderr)
-        runs = [other for other in runs if other["recipe"] != recipe or is_another_seed_of(run, other)] + [run]
-        asked.results.write_text(json.dumps(runs, indent=1) + "\n")
-    print(*rows(runs), sep="\n")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--stored", action="store_true", help="train nothing; print the table of the stored results")
+    arguments, options = parser.parse_known_args()
+    results: list[dict[str, Any]] = json.loads(arguments.results.read_text()) if arguments.results.exists() else []
+    if not arguments.stored:
+        if arguments.out is None:
+            parser.error("give CELEBA and OUT, or --stored")
+        for seed, recipe in itertools.product(map(int, arguments.seeds.split(",")), arguments.recipes.split(",")):
+            new = run_recipe(arguments.celeba, arguments.out / f"{recipe}-{seed}", recipe, seed, options)
+            print(f"{recipe}, seed {seed}: {new}", file=sys.stderr)
+            results = [result for result in results if not is_replaced(result, new)] + [new]
+            arguments.results.write_text(json.dumps(results, indent=1) + "\n")
+    print(*table(results), sep="\n")
 
 
 if __name__ == "__main__":

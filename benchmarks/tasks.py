@@ -1,9 +1,9 @@
-"""One task of clustering, done by one engine on so many faces in a process of its own:
+"""One clustering task, run by one engine on a number of faces in a process of its own:
 
     python benchmarks/tasks.py silhouette scikit-learn 20000 [--weighted] [--answer FILE.npy]
 
-Every engine starts from the same 0/1 rows in memory and ends with an answer for every face. Printed, as JSON: seconds,
-bytes of memory at the most, the rows (37 a face) included, and figures of the answer.
+Every engine starts from the same 0/1 rows in memory and ends with an answer for every face. Prints JSON: seconds, peak
+memory in bytes including the rows (37 bytes per face), and figures of the answer.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ MIN_SAMPLES = 5
 
 @dataclass
 class Faces:
-    """uint8 0/1 rows (n, a); weights float64 (a,) that leave no two distances equal, or ones; the seed of what is
-    random."""
+    """uint8 0/1 rows (n, a); weights float64 (a,), ones or such that no two distances are equal; the random seed."""
 
     bits: np.ndarray
     weights: np.ndarray
     seed: int = 0
 
     @property
-    def given_weights(self) -> np.ndarray | None:
+    def weights_or_none(self) -> np.ndarray | None:
         return None if (self.weights == 1).all() else self.weights
 
     @property
@@ -51,7 +50,7 @@ class Faces:
 
     @property
     def labels(self) -> np.ndarray:
-        """Groups to be scored: the nearest of some faces, int32 (n,)."""
+        """Clusters for the silhouette: the nearest of the most frequent codes, int32 (n,)."""
         found = codes.distinct(codes.pack(self.bits))
         common = np.argsort(-found.counts, kind="stable")[:GROUPS]
         centroids = codes.unpack(found.codes[common], self.bits.shape[1]).astype(float)
@@ -60,28 +59,29 @@ class Faces:
 
 @dataclass
 class Answer:
-    """What is compared, a value for each face or so, and what is told of it; `later` finds more of that when the clock
-    has stopped."""
+    """The values to compare, usually one per face, and figures to report; `later` computes more figures, untimed."""
 
     values: np.ndarray
     figures: dict[str, Any] = field(default_factory=dict)
     later: Callable[[], dict[str, Any]] = dict
 
 
-#: What prepares a task, untimed, and gives what does it, timed.
+#: Prepares a task, untimed, and returns the function that is timed.
 Engine = Callable[[Faces], Callable[[], Answer]]
 TASKS: dict[str, dict[str, Engine]] = {}
 
 
-def does(task: str, engine: str) -> Callable[[Engine], Engine]:
-    def known(prepare: Engine) -> Engine:
-        TASKS.setdefault(task, {})[engine] = prepare
+def engine(task: str, name: str) -> Callable[[Engine], Engine]:
+    """Registers a function as an engine of `task`."""
+
+    def register(prepare: Engine) -> Engine:
+        TASKS.setdefault(task, {})[name] = prepare
         return prepare
 
-    return known
+    return register
 
 
-@does("distinct", "facetools")
+@engine("distinct", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
         found = codes.distinct(codes.pack(faces.bits))
@@ -90,7 +90,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
     return run
 
 
-@does("distinct", "numpy")
+@engine("distinct", "numpy")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
         packed = np.zeros((len(faces.bits), 8), np.uint8)
@@ -102,7 +102,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
 
 
 def _silhouette(metric: str) -> None:
-    @does(f"silhouette {metric}", "facetools")
+    @engine(f"silhouette {metric}", "facetools")
     def _(faces: Faces) -> Callable[[], Answer]:
         labels = faces.labels
 
@@ -116,7 +116,7 @@ def _silhouette(metric: str) -> None:
 
         return run
 
-    @does(f"silhouette {metric}", "scikit-learn")
+    @engine(f"silhouette {metric}", "scikit-learn")
     def _(faces: Faces) -> Callable[[], Answer]:
         from sklearn.metrics import silhouette_samples
 
@@ -130,7 +130,7 @@ def _silhouette(metric: str) -> None:
 
 
 def _dbscan(radius: int) -> None:
-    @does(f"DBSCAN radius {radius}", "facetools")
+    @engine(f"DBSCAN radius {radius}", "facetools")
     def _(faces: Faces) -> Callable[[], Answer]:
         def run() -> Answer:
             found = codes.distinct(codes.pack(faces.bits))
@@ -139,12 +139,12 @@ def _dbscan(radius: int) -> None:
 
         return run
 
-    @does(f"DBSCAN radius {radius}", "scikit-learn")
+    @engine(f"DBSCAN radius {radius}", "scikit-learn")
     def _(faces: Faces) -> Callable[[], Answer]:
         from sklearn.cluster import DBSCAN
 
         rows = faces.floats.astype(np.float32)
-        # The euclidean distance of bits is the root of the number of those that differ; scikit-learn is at its fastest.
+        # The euclidean distance of bits is the square root of the Hamming distance; scikit-learn is fastest with it.
         method = DBSCAN(eps=np.sqrt(radius + 0.5), min_samples=MIN_SAMPLES, n_jobs=THREADS)
         return lambda: Answer(method.fit(rows).labels_)
 
@@ -152,20 +152,20 @@ def _dbscan(radius: int) -> None:
 def _linkage(linkage: str) -> None:
     metric = "euclidean" if linkage == "ward" else "manhattan"
 
-    @does(linkage, "facetools")
+    @engine(linkage, "facetools")
     def _(faces: Faces) -> Callable[[], Answer]:
         def run() -> Answer:
             found = codes.distinct(codes.pack(faces.bits))
-            attributes, weights = faces.bits.shape[1], faces.given_weights
+            attributes, weights = faces.bits.shape[1], faces.weights_or_none
             tree = codes.linkage(
                 found.codes, found.counts, linkage, attributes=attributes, metric=metric, weights=weights
             )
-            labels = codes.cut(tree, CUT)
+            labels = codes.cut_tree(tree, CUT)
             return Answer(labels[found.inverse], {"distinct": len(found.counts), "height": float(tree[-1, 2])})
 
         return run
 
-    @does(linkage, "scikit-learn")
+    @engine(linkage, "scikit-learn")
     def _(faces: Faces) -> Callable[[], Answer]:
         from sklearn.cluster import AgglomerativeClustering
 
@@ -188,7 +188,7 @@ def _seeds(faces: Faces) -> np.ndarray:
     return codes.unpack(found.codes[chosen], attributes).astype(float)
 
 
-@does("K-Means iterations", "facetools")
+@engine("K-Means iterations", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     seeds = _seeds(faces)
 
@@ -212,9 +212,9 @@ def _faiss(gpu: bool) -> Engine:
 
         faiss.omp_set_num_threads(THREADS)
         rows, seeds = faces.bits.astype(np.float32), _seeds(faces).astype(np.float32)
-        everything = len(rows) // CENTROIDS + 1  # points a centroid: FAISS would take a sample
+        all_rows = len(rows) // CENTROIDS + 1  # by default FAISS trains on 256 rows per centroid
         method = faiss.Kmeans(
-            rows.shape[1], CENTROIDS, niter=ITERATIONS, max_points_per_centroid=everything, gpu=gpu, verbose=False
+            rows.shape[1], CENTROIDS, niter=ITERATIONS, max_points_per_centroid=all_rows, gpu=gpu, verbose=False
         )
 
         def run() -> Answer:
@@ -226,21 +226,21 @@ def _faiss(gpu: bool) -> Engine:
     return prepare
 
 
-does("K-Means iterations", "FAISS")(_faiss(gpu=False))
-does("K-Means iterations", "FAISS on a GPU")(_faiss(gpu=True))
+engine("K-Means iterations", "FAISS")(_faiss(gpu=False))
+engine("K-Means iterations", "FAISS on a GPU")(_faiss(gpu=True))
 
 
-@does("K-Means", "facetools")
+@engine("K-Means", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
         points = from_bits(faces.bits)
-        found = cluster(points, "kmeans", CENTROIDS, Parameters(jobs=THREADS, seed=faces.seed), judge=False)
+        found = cluster(points, "kmeans", CENTROIDS, Parameters(jobs=THREADS, seed=faces.seed), with_silhouette=False)
         return Answer(found.labels, {"distinct": len(points.counts), "inertia": found.figures["inertia"]})
 
     return run
 
 
-@does("K-Means", "scikit-learn")
+@engine("K-Means", "scikit-learn")
 def _(faces: Faces) -> Callable[[], Answer]:
     from sklearn.cluster import KMeans
 
@@ -254,7 +254,7 @@ def _(faces: Faces) -> Callable[[], Answer]:
     return run
 
 
-@does("comparison 2:50", "facetools")
+@engine("comparison 2:50", "facetools")
 def _(faces: Faces) -> Callable[[], Answer]:
     def run() -> Answer:
         points, failures = from_bits(faces.bits), []
@@ -269,18 +269,18 @@ def _(faces: Faces) -> Callable[[], Answer]:
     return run
 
 
-def measured(task: str, engine: str, rows: int, weighted: bool, seed: int) -> tuple[dict[str, Any], np.ndarray]:
-    """What one run takes and what it finds."""
+def measure(task: str, engine: str, rows: int, weighted: bool, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Time, memory and figures of one run, and its answer."""
     empty = _status("VmRSS")
     bits = codes.unpack(mixture.draw(rows), 37)
     weights = np.sqrt(np.random.default_rng(7).uniform(0.5, 1.5, 37)) if weighted else np.ones(37)
     run = TASKS[task][engine](Faces(bits, weights, seed))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is that of the run, not of what prepared it
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of the run, without its preparation
     started = time.perf_counter()
     answer = run()
     seconds = time.perf_counter() - started
-    taken = {"seconds": seconds, "memory": _status("VmHWM") - empty}
-    return taken | answer.figures | answer.later(), answer.values
+    usage = {"seconds": seconds, "memory": _status("VmHWM") - empty}
+    return usage | answer.figures | answer.later(), answer.values
 
 
 def _status(name: str) -> int:
@@ -296,8 +296,8 @@ if __name__ == "__main__":
     parser.add_argument("--weighted", action="store_true")
     parser.add_argument("--answer")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    figures, values = measured(asked.task, asked.engine, asked.rows, asked.weighted, asked.seed)
-    if asked.answer:
-        np.save(asked.answer, values)
+    arguments = parser.parse_args()
+    figures, values = measure(arguments.task, arguments.engine, arguments.rows, arguments.weighted, arguments.seed)
+    if arguments.answer:
+        np.save(arguments.answer, values)
     print(json.dumps(figures))

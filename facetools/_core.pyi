@@ -1,3 +1,9 @@
+"""The compiled core. Call it through facetools.clustering.codes, which documents and validates all arguments.
+
+`values`: float64 (attributes,), the contribution of each attribute to a distance if it differs; None for ones.
+`report`: called now and then with the fraction of the work that is done.
+"""
+
 from collections.abc import Callable
 
 import numpy as np

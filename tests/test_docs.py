@@ -1,4 +1,4 @@
-"""Help, manual pages, README and launchers say the same."""
+"""Help texts, manual pages, completions, README and launchers agree with the commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -17,51 +19,65 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = ("fa-augment", "fa-train", "fa-predict", "fa-cluster", "fa-eigenface", "fa-report")
 
 
-def help_of(command: str) -> str:
-    module = f"facetools.commands.{command.removeprefix('fa-')}"
-    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True)
-    return done.stdout
+def module_name(command: str) -> str:
+    return f"facetools.commands.{command.removeprefix('fa-')}"
 
 
-def options_of(command: str) -> set[str]:
-    module = importlib.import_module(f"facetools.commands.{command.removeprefix('fa-')}")
-    parameters = typer.main.get_command(module.main.app).params
-    names = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+def read_help(command: str) -> str:
+    line = [sys.executable, "-m", module_name(command), "--help"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+def parameters(command: str) -> list[Any]:
+    """The options and arguments of a command."""
+    return typer.main.get_command(importlib.import_module(module_name(command)).main.app).params
+
+
+def option_names(command: str) -> set[str]:
+    names = {name for parameter in parameters(command) for name in (*parameter.opts, *parameter.secondary_opts)}
     return {name for name in names if name.startswith("-")} | {"-h", "--help"}
 
 
-def page_of(command: str) -> str:
+def read_page(command: str) -> str:
+    """The manual page of a command without font changes and escaped dashes."""
     return re.sub(r"\\f.", "", (ROOT / "man" / f"{command}.1").read_text()).replace("\\-", "-")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_manual_page_has_the_options_of_the_help(command: str) -> None:
-    page = page_of(command)
+def test_manual_page_documents_every_option(command: str) -> None:
     documented = {
         option.partition("=")[0]
-        for line in re.findall(r"^(-.*)$", page, re.MULTILINE)
+        for line in re.findall(r"^(-.*)$", read_page(command), re.MULTILINE)
         for option in re.findall(r"(?<![\w-])--?[\w-]+", line)
     }
-    assert options_of(command) <= documented
+    assert option_names(command) <= documented
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_manual_page_is_made_from_the_help(command: str) -> None:
-    """Words only, as help2man lays them out anew; a page made before the last change of the help fails here."""
+def test_manual_page_has_the_text_of_the_help(command: str) -> None:
+    """Compares words, because help2man breaks lines differently. If this fails, run `make man`."""
 
-    def words(text: str) -> list[str]:
-        return re.sub(r"\\[(]aq|\\[&e,/]|[-'`‘’]", "", text).split()
+    def words(text: str) -> str:
+        return " ".join(re.sub(r"\\[(]aq|\\[&e,/]|[-'`‘’]", "", text).split())
 
-    page = " ".join(words(page_of(command)))
-    for paragraph in help_of(command).partition("Options:")[0].partition("\n\n")[2].split("\n\n"):
-        if not paragraph.strip().startswith("Arguments:"):
-            assert " ".join(words(paragraph)) in page
-    for example in help_of(command).partition("Examples:")[2].strip().splitlines():
-        assert " ".join(words(example)) in page
+    page, text = words(read_page(command)), read_help(command)
+    for paragraph in text.partition("Arguments:")[0].partition("\n\n")[2].split("\n\n"):
+        assert words(paragraph) in page
+    for parameter in parameters(command):
+        assert words(parameter.help) in page
+    for example in text.partition("Examples:")[2].strip().splitlines():
+        assert words(example) in page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_manual_page_has_all_sections_in_order(command: str) -> None:
+    required = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "OUTPUT", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
+    sections = re.findall(r'^\.SH "?([A-Z ]+)"?$', read_page(command), re.MULTILINE)
+    assert [section for section in sections if section in required] == required
 
 
 @pytest.mark.parametrize("name", ["facetools.bash", "_facetools", "facetools.fish"])
-def test_the_completions_are_made_from_the_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completions_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "man"))
     make = importlib.import_module("make")
     assert (ROOT / "bin" / "completions" / name).read_text() == make.COMPLETIONS[name]()
@@ -75,35 +91,33 @@ def test_bash_completes_options_and_their_values() -> None:
     assert done.stdout.split() == ["dbscan", "--linkage"]
 
 
-def test_every_parameter_has_a_help_text() -> None:
-    for command in COMMANDS:
-        module = importlib.import_module(f"facetools.commands.{command.removeprefix('fa-')}")
-        for parameter in typer.main.get_command(module.main.app).params:
-            assert parameter.help, f"{command} {parameter.name}"
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_parameter_has_a_help_text(command: str) -> None:
+    assert [parameter.name for parameter in parameters(command) if not parameter.help] == []
 
 
-def test_the_readme_names_every_command_and_the_two_make_targets() -> None:
+def test_readme_mentions_every_command_and_make_target() -> None:
     readme = (ROOT / "README.md").read_text()
     for command in COMMANDS:
         assert f"`{command}`" in readme
     assert "make demo" in readme and "make test" in readme
 
 
-def test_the_options_in_the_readme_exist() -> None:
+def test_options_in_the_readme_exist() -> None:
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", readme, re.DOTALL)
-    used = 0
+    checked = 0
     for line in " ".join(blocks).replace("\\\n", " ").splitlines():
         for part in re.split(r"[|;]|&&", line):
-            found = re.search(r"(?:^|\s)(fa-[a-z]+)\s(.*)", part)
-            if found and found[1] in COMMANDS:
-                options = set(re.findall(r"(?<!\S)(--?[a-zA-Z][\w-]*)", found[2]))
-                assert options <= options_of(found[1]), (found[1], options - options_of(found[1]))
-                used += 1
-    assert used > 5
+            match = re.search(r"(?:^|\s)(fa-[a-z]+)\s(.*)", part)
+            if match and match[1] in COMMANDS:
+                options = set(re.findall(r"(?<!\S)(--?[a-zA-Z][\w-]*)", match[2]))
+                assert options <= option_names(match[1]), (match[1], options - option_names(match[1]))
+                checked += 1
+    assert checked > 5
 
 
-def test_the_formats_page_names_every_column() -> None:
+def test_formats_page_documents_every_column() -> None:
     from facetools.table.columns import Table
 
     page = (ROOT / "man" / "facetools-formats.5").read_text()
@@ -111,18 +125,15 @@ def test_the_formats_page_names_every_column() -> None:
     assert {"paths", "scores", "labels", "cluster"} <= set(Table.__dataclass_fields__)
 
 
-def test_launchers_and_scripts_are_the_commands() -> None:
-    import tomllib
-
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert set(scripts) == set(COMMANDS) == {path.name for path in (ROOT / "bin").glob("fa-*")}
-    assert __version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+def test_launchers_and_entry_points_are_the_commands() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["scripts"]) == set(COMMANDS) == {path.name for path in (ROOT / "bin").glob("fa-*")}
+    assert __version__ == project["version"]
 
 
-def test_nothing_heavy_is_imported_for_the_help() -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command: str) -> None:
     heavy = "torch|torchvision|onnx|onnxruntime|sklearn|scipy|faiss|matplotlib|rich|numpy|PIL"
-    for command in COMMANDS:
-        module = f"facetools.commands.{command.removeprefix('fa-')}"
-        script = f"import sys, {module}; print(*sys.modules)"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert not [name for name in done.stdout.split() if re.fullmatch(heavy, name)]
+    script = f"import sys, {module_name(command)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not [name for name in done.stdout.split() if re.fullmatch(heavy, name)]

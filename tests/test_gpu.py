@@ -1,4 +1,4 @@
-"""On a GPU: what is recorded and replayed is what is computed, and commands do there what they do on the CPU."""
+"""On a GPU: CUDA graphs compute what eager calls compute, and results agree with those of the CPU."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from facetools.training.averaging import MovingAverage
 from facetools.training.examples import Examples
 from facetools.training.loop import TrainingInterrupted, train
 from facetools.training.recipes import MODERN
-from tests.conftest import Drawn, Run
-from tests.prediction.test_predictor import SMALL, network
-from tests.prediction.test_predictor import faces as pixels_of
+from tests.conftest import Run, SyntheticFaces
+from tests.prediction.test_predictor import SMALL, random_faces, random_network
 from tests.prediction.test_predictor import small as small
 from tests.training.test_training import faces as faces
 
@@ -32,51 +31,51 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 CUDA = torch.device("cuda")
 
 
-def test_what_is_replayed_is_computed_anew() -> None:
+def test_graphed_function_computes_each_call() -> None:
     total = torch.zeros(3, device=CUDA)
 
     def function(numbers: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         total.add_(numbers)
         return (numbers * factor).sum()
 
-    replayed = cuda.GraphedFunction(function, CUDA)
+    graphed = cuda.GraphedFunction(function, CUDA)
     for step in range(6):
-        found = replayed(torch.full((3,), float(step), device=CUDA), torch.tensor(float(step), device=CUDA))
-        assert found.item() == 3 * step**2
+        output = graphed(torch.full((3,), float(step), device=CUDA), torch.tensor(float(step), device=CUDA))
+        assert output.item() == 3 * step**2
     assert total.tolist() == [15.0] * 3
-    assert replayed(torch.ones(4, device=CUDA)[:3], torch.tensor(2.0, device=CUDA)).item() == 6
+    assert graphed(torch.ones(4, device=CUDA)[:3], torch.tensor(2.0, device=CUDA)).item() == 6
 
 
-def test_arrays_go_there() -> None:
+def test_upload_copies_arrays() -> None:
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert (cuda.upload(array, CUDA).cpu().numpy() == array).all()
 
 
-def test_tensors_come_from_there_in_their_turn() -> None:
+def test_downloads_do_not_see_later_changes() -> None:
     tensor = torch.zeros(1000, 37, device=CUDA)
     waits = []
     for number in range(5):
         tensor.fill_(number)
         waits.append(cuda.download(tensor))
     for number, wait in enumerate(waits):
-        found = wait()
-        assert found.shape == (1000, 37) and (found == number).all()
+        array = wait()
+        assert array.shape == (1000, 37) and (array == number).all()
 
 
-def test_scores_are_those_of_the_cpu(small: Path) -> None:
-    some = pixels_of(50)
-    exact = load_predictor(small, "cpu", bfloat16=False).scores(some)
-    for bfloat16, within in ((False, 1e-3), (True, 0.02)):
+def test_scores_agree_with_the_cpu(small: Path) -> None:
+    images = random_faces(50)
+    expected = load_predictor(small, "cpu", bfloat16=False).scores(images)
+    for bfloat16, tolerance in ((False, 1e-3), (True, 0.02)):
         model = load_predictor(small, "cuda", bfloat16=bfloat16)
-        for _ in range(4):  # of which the third is recorded
-            np.testing.assert_allclose(model.scores(some), exact, atol=within)
-        np.testing.assert_allclose(model.scores(some[:7]), exact[:7], atol=within)
+        for _ in range(4):  # the third call is captured
+            np.testing.assert_allclose(model.scores(images), expected, atol=tolerance)
+        np.testing.assert_allclose(model.scores(images[:7]), expected[:7], atol=tolerance)
 
 
-def test_prediction_is_that_of_the_cpu(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+def test_fa_predict_agrees_with_the_cpu(synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
     for device in ("cpu", "cuda"):
-        options = ("--model", drawn.model, "--batch", "16", "--device", device, "-o", tmp_path / f"{device}.npy")
-        run("predict", drawn.folder, *options)
+        options = ("--model", synthetic.model, "--batch", "16", "--device", device, "-o", tmp_path / f"{device}.npy")
+        run("predict", synthetic.folder, *options)
     (one, _), (other, _) = (streams.read_table(str(tmp_path / f"{device}.npy")) for device in ("cpu", "cuda"))
     assert (one.paths == other.paths).all()
     assert one.scores is not None and other.scores is not None
@@ -84,8 +83,8 @@ def test_prediction_is_that_of_the_cpu(drawn: Drawn, run: Run, tmp_path: Path) -
     assert 0 < differences.mean() < 0.01 and differences.max() < 0.1
 
 
-def test_pixels_that_are_decoded_there_are_nobody_elses(tmp_path: Path, small: Path) -> None:
-    """Many batches, each of which takes memory that the one before has left."""
+def test_decoded_pixels_are_not_overwritten(tmp_path: Path, small: Path) -> None:
+    """Predicts many batches, which reuse the GPU memory of earlier ones."""
     rng = np.random.default_rng(0)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(64)]
     for path in paths:
@@ -94,43 +93,46 @@ def test_pixels_that_are_decoded_there_are_nobody_elses(tmp_path: Path, small: P
             decoding.decode_image(writing.encode_image(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png"), (90, 80)),
         )
     model = load_predictor(small, "cuda", bfloat16=False)
-    found = [scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, on_failure=lambda *told: None)]
-    exact = load_predictor(small, "cpu", bfloat16=False)
+    batches = [
+        scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, on_failure=lambda path, reason: None)
+    ]
+    reference = load_predictor(small, "cpu", bfloat16=False)
     expected = np.concatenate(
-        [exact.scores(decoding.decode_image(Path(path).read_bytes(), SMALL.image_size)[None]) for path in paths]
+        [reference.scores(decoding.decode_image(Path(path).read_bytes(), SMALL.image_size)[None]) for path in paths]
     )
-    for scores in found:
-        np.testing.assert_allclose(scores, found[0], atol=1e-4)
-    np.testing.assert_allclose(found[0], expected, atol=0.05)
+    for scores in batches:
+        np.testing.assert_allclose(scores, batches[0], atol=1e-4)
+    np.testing.assert_allclose(batches[0], expected, atol=0.05)
 
 
-def test_faiss_finds_there_what_it_finds_on_the_cpu() -> None:
+def test_faiss_agrees_with_the_cpu() -> None:
     faiss = pytest.importorskip("faiss")
     if not faiss.get_num_gpus():
-        pytest.skip("this FAISS knows no GPU")
+        pytest.skip("FAISS is built without GPU support")
     rng = np.random.default_rng(0)
     rows, centroids = rng.random((10_000, 37), np.float32), rng.random((50, 37), np.float32)
-    found, expected = (
-        VectorRows(rows, np.ones(10_000, np.int64), 2, number).nearest(centroids) for number in (0, None)
+    actual, expected = (
+        VectorRows(rows, np.ones(10_000, np.int64), 2, number).assign(centroids) for number in (0, None)
     )
-    assert (found[0] == expected[0]).mean() > 0.999
-    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+    assert (actual[0] == expected[0]).mean() > 0.999
+    np.testing.assert_allclose(actual[1], expected[1], atol=1e-4)
 
 
 def losses(run: Path) -> list[float]:
+    """The training loss of each epoch of a run."""
     return [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-STEPS = replace(
+RECIPE = replace(
     MODERN, weights="none", image_size=(32, 32), batch=16, head=32, epochs=4, dropout=0.0, mixup=0.2, distillation=0.7
 )
 
 
-def test_what_is_seen_and_how_it_is_judged_is_that_of_the_cpu(
+def test_inputs_and_losses_of_training_agree_with_the_cpu(
     faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    recipe = replace(STEPS, learning_rate=1e-7, amp="off", augmentation=replace(MODERN.augmentation, grayscale=0.5))
+    recipe = replace(RECIPE, learning_rate=1e-7, amp="off", augmentation=replace(MODERN.augmentation, grayscale=0.5))
     for device in ("cpu", "cuda"):
         train(recipe, ("left", "right"), faces, faces, tmp_path / device, device=torch.device(device))
     np.testing.assert_allclose(losses(tmp_path / "cuda"), losses(tmp_path / "cpu"), rtol=1e-4)
@@ -151,48 +153,48 @@ def test_what_is_seen_and_how_it_is_judged_is_that_of_the_cpu(
     ],
     ids=lambda settings: " ".join(f"{name} {value}" for name, value in settings.items()),
 )
-def test_what_is_replayed_is_learned(
+def test_replayed_steps_train_like_eager_steps(
     settings: dict[str, Any], faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = replace(STEPS, **{"learning_rate": 1e-4, "amp": "off", **settings})
-    replays = {2: 0, 1000: 0}
+    recipe = replace(RECIPE, **{"learning_rate": 1e-4, "amp": "off", **settings})
+    replays = {2: 0, 1000: 0}  # number of replays, by EAGER_CALLS
     replay = torch.cuda.CUDAGraph.replay
 
-    def counted(graph: torch.cuda.CUDAGraph) -> None:
+    def count_and_replay(graph: torch.cuda.CUDAGraph) -> None:
         replays[cuda.EAGER_CALLS] += 1
         replay(graph)
 
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
-    for before in replays:
-        monkeypatch.setattr(cuda, "EAGER_CALLS", before)
-        train(recipe, ("left", "right"), faces, faces, tmp_path / str(before), device=CUDA)
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count_and_replay)
+    for eager_calls in replays:
+        monkeypatch.setattr(cuda, "EAGER_CALLS", eager_calls)
+        train(recipe, ("left", "right"), faces, faces, tmp_path / str(eager_calls), device=CUDA)
     assert replays[2] >= 4 and replays[1000] == 0
-    found, expected = losses(tmp_path / "2"), losses(tmp_path / "1000")
-    np.testing.assert_allclose(found, expected, rtol=0.02 if recipe.amp == "bf16" else 2e-3)
+    replayed, eager = losses(tmp_path / "2"), losses(tmp_path / "1000")
+    np.testing.assert_allclose(replayed, eager, rtol=0.02 if recipe.amp == "bf16" else 2e-3)
 
 
-def test_training_goes_on_from_where_it_stopped_on_either_device(faces: Examples, tmp_path: Path) -> None:
-    recipe = replace(STEPS, learning_rate=1e-4, dropout=0.3, amp="off")
+def test_training_resumes_on_another_device(faces: Examples, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, learning_rate=1e-4, dropout=0.3, amp="off")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(recipe, ("left", "right"), faces, faces, whole, device=CUDA)
-    for device, until in (("cuda", 5), ("cpu", 1), ("cuda", None)):
-        seen: list[int] = []
+    for device, last_step in (("cuda", 5), ("cpu", 1), ("cuda", None)):
+        steps: list[int] = []
         with suppress(TrainingInterrupted):
             train(
                 recipe, ("left", "right"), faces, faces, parts, device=torch.device(device), resume=True,
-                on_step=seen.append, interrupted=lambda seen=seen, until=until: len(seen) == until,
+                on_step=steps.append, should_stop=lambda steps=steps, last_step=last_step: len(steps) == last_step,
             )  # fmt: skip
-    # Dropout of the one step on the CPU is another.
+    # Dropout draws other random numbers in the step on the CPU.
     np.testing.assert_allclose(losses(parts), losses(whole), rtol=0.1)
 
 
-def test_the_average_follows_by_a_tensor() -> None:
-    model: AttributeNet = network(SMALL).to(CUDA)
-    one, other = MovingAverage(model, 0.9), MovingAverage(model, 0.9)
+def test_moving_average_updates_equally_by_number_and_by_tensor() -> None:
+    model: AttributeNet = random_network(SMALL).to(CUDA)
+    by_number, by_tensor = MovingAverage(model, 0.9), MovingAverage(model, 0.9)
     with torch.no_grad():
         for value in model.parameters():
             value.add_(1)
-    one.follow(model, 0.25)
-    other.follow(model, torch.tensor(0.25, device=CUDA))
-    for ours, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    by_number.update(model, 0.25)
+    by_tensor.update(model, torch.tensor(0.25, device=CUDA))
+    for actual, expected in zip(by_tensor.state_dict().values(), by_number.state_dict().values(), strict=True):
+        torch.testing.assert_close(actual, expected)

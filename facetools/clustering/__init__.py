@@ -1,9 +1,12 @@
-"""Cluster faces by their attributes, judge the result and compare methods."""
+"""Cluster faces by their attributes, evaluate the clustering, and compare methods.
+
+`Points` hold the faces, `Parameters` the settings; `cluster` runs one method, `compare` several.
+"""
 
 from facetools.clustering.forecast import MemoryLimitError, Monitor
-from facetools.clustering.method import Method, Parameters, check_parameters
+from facetools.clustering.method import Method, Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.runs import METHODS, Clustering, cluster, compare
+from facetools.clustering.runs import METHODS, Clustering, check_k, check_parameters, cluster, compare
 from facetools.clustering.silhouette import mean_silhouette
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "Monitor",
     "Parameters",
     "Points",
+    "check_k",
     "check_parameters",
     "cluster",
     "compare",

@@ -1,4 +1,9 @@
-"""Agglomerative clustering: the whole tree once, then labels for any k by cutting it."""
+"""Agglomerative clustering: build the whole tree once, then cut it for any number of clusters.
+
+0/1 attributes with a linkage and metric of CORE_LINKAGES run in the compiled core, on d distinct codes with counts.
+This usually takes O(d^2) time; it takes O(d) memory, or O(d^2) for complete linkage. All else runs in SciPy, which
+scikit-learn's AgglomerativeClustering also uses, with O(n^2) time and memory.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,8 @@ from facetools.clustering.forecast import require_memory
 from facetools.clustering.method import METRIC_ALIASES, Parameters
 from facetools.clustering.points import Points
 
-_SCIPY_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "cosine"}
-
-#: What the core computes on bits, by linkage and metric; SciPy does the rest.
-_ON_CORE = {
+#: Pairs of linkage and metric that the compiled core supports.
+CORE_LINKAGES = {
     ("ward", "euclidean"),
     ("average", "manhattan"),
     ("complete", "euclidean"),
@@ -21,38 +24,40 @@ _ON_CORE = {
     ("single", "manhattan"),
 }
 
+_SCIPY_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "cosine"}
+
 
 class Agglomerative:
-    """The tree of distinct rows with counts by the compiled core, where rows are bits and it has linkage and metric;
-    else SciPy's, of which scikit-learn's AgglomerativeClustering is made."""
-
-    takes_k = True
-    uses = ("linkage", "metric")
+    requires_k = True
+    parameter_names = ("linkage", "metric")
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         linkage, metric = parameters.linkage, METRIC_ALIASES.get(parameters.metric, parameters.metric)
-        if parameters.engine == "auto" and points.packed is not None and (linkage, metric) in _ON_CORE:
-            self._tree = _core_tree(points, linkage, metric, parameters)
+        use_core = parameters.engine == "auto" and (linkage, metric) in CORE_LINKAGES
+        if use_core and points.packed_codes is not None:
+            self._tree = _core_tree(points, points.packed_codes, linkage, metric, parameters)
         else:
             self._tree = _scipy_tree(points, linkage, metric)
 
-    def labels(self, k: int | None) -> np.ndarray:
+    def compute_labels(self, k: int | None) -> np.ndarray:
         assert k is not None
-        count = len(self._tree) + 1
-        if not 1 <= k <= count:
-            raise ValueError(f"k is {k}; it must be from 1 to {count}, the number of rows in the tree")
-        return codes.cut(self._tree, k)
+        rows = len(self._tree) + 1
+        if not 1 <= k <= rows:
+            raise ValueError(f"k is {k}; it must be from 1 to {rows}, the number of rows in the tree")
+        return codes.cut_tree(self._tree, k)
 
 
-def _core_tree(points: Points, linkage: str, metric: str, parameters: Parameters) -> np.ndarray:
-    packed, size, attributes = points.packed, len(points.counts), points.rows.shape[1]
-    assert packed is not None
+def _core_tree(
+    points: Points, packed_codes: np.ndarray, linkage: str, metric: str, parameters: Parameters
+) -> np.ndarray:
+    """The tree of the distinct codes, float64 (d - 1, 4), by the compiled core."""
+    size, attributes = points.rows.shape
     weights = points.weights if (points.weights != 1).any() else None
 
-    def tree(rows: slice, progress: codes.Progress | None) -> np.ndarray:
+    def compute(sample: slice, progress: codes.Progress | None) -> np.ndarray:
         return codes.linkage(
-            packed[rows],
-            points.counts[rows],
+            packed_codes[sample],
+            points.counts[sample],
             linkage,
             attributes=attributes,
             metric=metric,
@@ -61,28 +66,31 @@ def _core_tree(points: Points, linkage: str, metric: str, parameters: Parameters
             progress=progress,
         )
 
-    return parameters.watch.run(
+    return parameters.monitor.run(
         f"{linkage} linkage of {size:,} distinct codes",
-        tree,
+        compute,
         size,
-        sample=8192,
-        power=2,
-        needed=codes.linkage_bytes(linkage, size, attributes, weighted=weights is not None),
-        instead="take --linkage ward",
+        sample_size=8192,
+        exponent=2,
+        memory_bytes=codes.linkage_bytes(linkage, size, attributes, weighted=weights is not None),
+        alternative="use --linkage ward",
     )
 
 
 def _scipy_tree(points: Points, linkage: str, metric: str) -> np.ndarray:
-    """SciPy's tree. Complete and single linkage do not change when a row is repeated, so they see distinct rows; ward
-    and average see all faces. Memory: 8 bytes for each pair of rows, twice."""
+    """The tree by SciPy: of all faces for ward and average linkage, float64 (n - 1, 4), else of the distinct rows.
+
+    Repeated rows do not change complete and single linkage, which therefore need the distinct rows only.
+    """
     from scipy.cluster.hierarchy import linkage as scipy_linkage
     from scipy.spatial.distance import pdist
 
-    rows = points.all_scaled if linkage in ("ward", "average") else points.scaled
+    rows = points.weighted_faces if linkage in ("ward", "average") else points.weighted_rows
     pairs = len(rows) * (len(rows) - 1) // 2
-    require_memory(2 * 8 * pairs, f"{linkage} linkage of {len(rows):,} rows", "take --method kmeans")
+    # SciPy copies the float64 distances of all pairs once.
+    require_memory(2 * 8 * pairs, f"{linkage} linkage of {len(rows):,} rows", "use --method kmeans")
     if metric == "cosine" and not rows.any(axis=1).all():
-        raise ValueError("the cosine metric is not defined for a face without any of the attributes")
+        raise ValueError("the cosine metric is undefined for a face that has none of the attributes")
     if len(rows) == 1:
         return np.empty((0, 4))
     return scipy_linkage(pdist(rows.astype(np.float64), _SCIPY_METRICS[metric]), linkage)

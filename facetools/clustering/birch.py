@@ -1,4 +1,8 @@
-"""BIRCH (Zhang et al. 1996) by scikit-learn, on all faces: one pass in their order, memory for its subclusters only."""
+"""BIRCH (Zhang, Ramakrishnan and Livny 1996) of all faces by scikit-learn.
+
+One pass over the faces, in their order, builds a tree of subclusters; these are then merged into k clusters. The result
+depends on the order of the faces.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +15,25 @@ from facetools.clustering.points import Points
 
 
 class Birch:
-    takes_k = True
-    uses = ("threshold",)
+    requires_k = True
+    parameter_names = ("threshold",)
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
-        from sklearn.cluster import Birch as Reference
+        from sklearn.cluster import Birch as SklearnBirch
 
-        self._tree = Reference(n_clusters=None, threshold=parameters.threshold).fit(points.all_scaled)
-        self._rows = points.all_scaled
+        self._rows = points.weighted_faces
+        self._model = SklearnBirch(n_clusters=None, threshold=parameters.threshold).fit(self._rows)
 
-    def labels(self, k: int | None) -> np.ndarray:
+    def compute_labels(self, k: int | None) -> np.ndarray:
         from sklearn.exceptions import ConvergenceWarning
 
         if len(self._rows) == 1:
-            return np.zeros(1, np.int64)  # of which scikit-learn makes no tree
-        found = len(self._tree.subcluster_centers_)
-        if k is not None and k > found:
-            raise ValueError(f"k is {k}, but BIRCH makes {found} subclusters only; lower --birch-threshold")
+            return np.zeros(1, np.int64)  # scikit-learn cannot merge a single subcluster
+        subclusters = len(self._model.subcluster_centers_)
+        if k is not None and k > subclusters:
+            raise ValueError(f"k is {k}, but BIRCH has only {subclusters} subclusters; lower --birch-threshold")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._tree.set_params(n_clusters=k)
-            # Without rows partial_fit does the last, global step alone.
-            return self._tree.partial_fit().predict(self._rows)
+            self._model.set_params(n_clusters=k)
+            # Without rows, partial_fit keeps the tree and only merges the subclusters into k clusters.
+            return self._model.partial_fit().predict(self._rows)

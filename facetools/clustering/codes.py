@@ -1,9 +1,19 @@
-"""Attribute rows as packed 64-bit codes, and what the compiled core computes on them.
+"""Attribute rows as packed 64-bit codes, and the exact algorithms of the compiled core on them.
 
-Everywhere: ``codes`` is uint64 of shape (n, words), where bit j of word w is attribute 64 w + j (a shape of (n,) stands
-for one word); ``counts`` is int64 of shape (n,), the number of faces that share each code. A count of w means the same
-as w equal rows. No answer depends on ``threads`` (0: as many as this process may use). ``progress`` is called now and
-then, from the calling thread, with the share of the work done.
+Sizes: n rows, d distinct codes, w = ceil(attributes / 64) words per code, from 1 to 4.
+
+Arguments that occur everywhere:
+
+- `codes`: uint64 (n, w), where bit j of word i is attribute 64 i + j. The shape (n,) means one word.
+- `counts`: int64 (d,), the number of faces that share each code. A count of c gives the result of c equal rows. The sum
+  of all counts is at most 2^40.
+- `attributes`: the number of attributes, from 0 to 256.
+- `weights`: float64 (attributes,), factors of the attributes, applied before distances are computed; None for ones.
+- `threads`: the number of threads; 0 means all CPUs that this process may use. Results do not depend on it.
+- `progress`: called now and then from the calling thread with the fraction of the work that is done. An exception that
+  it raises stops the computation.
+
+All functions raise ValueError for invalid arguments; the message starts with the argument's name.
 """
 
 from __future__ import annotations
@@ -19,10 +29,10 @@ from facetools import _core
 
 Progress = Callable[[float], object]
 
-
+#: The metrics of `silhouette`.
 METRICS = ("euclidean", "sqeuclidean", "manhattan", "cosine")
 
-
+#: The metrics of each method of `linkage`; the first is the default.
 LINKAGE_METRICS = {
     "ward": ("euclidean",),
     "average": ("manhattan", "sqeuclidean", "hamming"),
@@ -36,16 +46,18 @@ LINKAGE_METRICS = {
 class Distinct:
     """The distinct codes of n rows, in order of first appearance."""
 
-    codes: NDArray[np.uint64]  # (d, words)
-    counts: NDArray[np.int64]  # (d,) rows with that code
-    inverse: NDArray[np.int64]  # (n,) number of each row's code: codes[inverse] are the rows
-    first: NDArray[np.int64]  # (d,) first row with that code
+    codes: NDArray[np.uint64]  # (d, w)
+    counts: NDArray[np.int64]  # (d,) number of rows with each code
+    inverse: NDArray[np.int64]  # (n,) index of each row's code: codes[inverse] equals the rows
+    first: NDArray[np.int64]  # (d,) index of the first row with each code
 
 
 @dataclass(frozen=True)
 class Silhouette:
-    mean: float  # over the labelled faces
-    samples: NDArray[np.float64]  # (d,) of each face with that code; NaN where the label is -1
+    """Silhouette scores, from -1 to 1."""
+
+    mean: float  # over all faces whose label is not -1
+    samples: NDArray[np.float64]  # (d,) score of each face with this code; NaN if the label is -1
 
 
 def simd() -> str:
@@ -54,29 +66,28 @@ def simd() -> str:
 
 
 def pack(rows: NDArray[np.generic], threshold: float = 0.5, *, threads: int = 0) -> NDArray[np.uint64]:
-    """Codes (n, words) of rows (n, attributes): a bit is set where score >= threshold.
+    """Pack rows (n, attributes) into codes, uint64 (n, w).
 
-    rows: float32 or float64 scores, where NaN is refused, or uint8 or bool attributes, where only 0 and 1 are taken and
-    the threshold is not used.
+    Scores, float32 or float64, set a bit if score >= `threshold`; NaN is an error. Attributes, uint8 or bool, must be 0
+    or 1, and `threshold` is ignored. Time: O(n attributes).
     """
     if rows.ndim != 2:
-        raise ValueError(f"rows: two dimensions are needed, not {rows.ndim}")
+        raise ValueError(f"rows: must have 2 dimensions, not {rows.ndim}")
     if rows.dtype == np.bool_:
         rows = rows.view(np.uint8)
     if rows.dtype not in (np.float32, np.float64, np.uint8):
-        raise ValueError(f"rows: float32, float64, uint8 or bool is needed, not {rows.dtype}")
+        raise ValueError(f"rows: must be float32, float64, uint8 or bool, not {rows.dtype}")
     return _core.pack(np.ascontiguousarray(rows), threshold, _threads(threads), None)
 
 
 def unpack(codes: NDArray[np.uint64], attributes: int, *, threads: int = 0) -> NDArray[np.uint8]:
-    """Attributes (n, attributes), 0 or 1, of codes."""
+    """Unpack codes into 0/1 attributes, uint8 (n, attributes). Time: O(n attributes)."""
     return _core.unpack(_codes(codes), _attributes(attributes), _threads(threads), None)
 
 
 def distinct(codes: NDArray[np.uint64], *, progress: Progress | None = None) -> Distinct:
-    """The distinct codes, in order of first appearance, with counts."""
-    found, counts, inverse, first = _core.distinct(_codes(codes), progress)
-    return Distinct(found, counts, inverse, first)
+    """Find the distinct codes and count them, by hashing. Time: O(n w). Memory: O(n + d w)."""
+    return Distinct(*_core.distinct(_codes(codes), progress))
 
 
 def silhouette(
@@ -90,26 +101,29 @@ def silhouette(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Silhouette:
-    """The exact silhouette (Rousseeuw 1987) of distinct codes, over all the faces that they stand for.
+    """Compute the exact silhouette (Rousseeuw 1987) of all faces.
 
-    The distance of a face to itself is left out once; a cluster of one face scores 0; codes labelled -1 are neither
-    scored nor a cluster. weights (attributes,) multiply the attributes before distances are taken. One score of a code
-    takes O(d) for the euclidean metric and O(clusters x attributes) for the others.
+    The score of a face is (b - a) / max(a, b), where a is its mean distance to the other faces of its cluster, and b
+    the least mean distance to the faces of another cluster. It is 0 in a cluster of one face. `labels`: int (d,); codes
+    labeled -1 are ignored. `metric`: one of METRICS.
+
+    Time: O(d^2 w) for the euclidean metric, O(d clusters attributes) for the others. Memory: see silhouette_bytes.
     """
     codes = _codes(codes)
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (len(codes),):
-        raise ValueError(f"labels: {len(codes)} integers are needed, not {labels.dtype} of shape {labels.shape}")
+        raise ValueError(f"labels: must be {len(codes)} integers, not {labels.dtype} of shape {labels.shape}")
     if labels.size and labels.min() < -1:
-        raise ValueError("labels: below -1")
-    present, dense = np.unique(labels, return_inverse=True)
-    noise = int(present.size > 0 and present[0] == -1)
-    if present.size - noise < 2:
-        raise ValueError(f"labels: two clusters or more are needed, not {present.size - noise}")
+        raise ValueError(f"labels: must be at least -1, not {labels.min()}")
+    used_labels, indices = np.unique(labels, return_inverse=True)
+    has_noise = int(used_labels.size > 0 and used_labels[0] == -1)
+    clusters = used_labels.size - has_noise
+    if clusters < 2:
+        raise ValueError(f"labels: must have at least 2 clusters, not {clusters}")
     mean, samples = _core.silhouette(
         codes,
         _counts(counts),
-        (dense - noise).astype(np.int32),
+        (indices - has_noise).astype(np.int32),
         _attributes(attributes),
         metric,
         _weights(weights, attributes),
@@ -120,7 +134,7 @@ def silhouette(
 
 
 def silhouette_bytes(codes: int, attributes: int) -> int:
-    """The memory that the euclidean silhouette takes for that many distinct codes."""
+    """The estimated memory of `silhouette` with the euclidean metric, in bytes, for `codes` distinct codes."""
     return codes * (attributes // 8 + 80)
 
 
@@ -133,18 +147,22 @@ def dbscan(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.int32]:
-    """Labels (d,) by DBSCAN (Ester et al. 1996) of distinct codes under the Hamming distance; -1 is noise.
+    """Cluster by DBSCAN (Ester et al. 1996) with the Hamming distance. Returns labels, int32 (d,); -1 is noise.
 
-    A core code has at least min_samples faces within radius, its own included. Clusters are numbered by their first
-    core code, and a code that is no core goes to the first cluster with a core code within radius, as in scikit-learn.
+    A core sample has at least `min_samples` faces within `radius`, its own included. As in scikit-learn, clusters are
+    numbered by their first core sample, and a border code belongs to the first cluster that has a core sample within
+    `radius`.
+
+    Time: at most O(d^2 w). For a small `radius`, each neighbor is looked up in a hash table instead:
+    O(d attributes^radius). Memory: see dbscan_bytes.
     """
     if radius < 0:
-        raise ValueError(f"radius: {radius} is negative")
+        raise ValueError(f"radius: must not be negative, but is {radius}")
     return _core.dbscan(_codes(codes), _counts(counts), min(radius, 256), min_samples, _threads(threads), progress)
 
 
 def dbscan_bytes(codes: int) -> int:
-    """The memory that dbscan takes for that many distinct codes, at most."""
+    """An upper bound of the memory of `dbscan`, in bytes, for `codes` distinct codes."""
     return codes * 64
 
 
@@ -159,27 +177,25 @@ def linkage(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.float64]:
-    """The tree (d - 1, 4) of agglomerative clustering, in SciPy's form over distinct codes.
+    """Build the tree of agglomerative clustering, float64 (d - 1, 4), in the form of scipy.cluster.hierarchy.linkage.
 
-    It is the tree of all the faces that the codes stand for, less the merges of equal ones at height 0; column 3 counts
-    faces. Heights are SciPy's. weights (attributes,) multiply the attributes before distances are taken.
+    It is the tree of all faces without the merges of equal codes at height 0. Column 3 is the number of faces. Heights
+    are those of SciPy. Of several nearest clusters, the one with the smallest first code is merged.
 
-    method: ward and centroid, whose metric is euclidean; average, whose metric is hamming (the share of attributes that
-    differ), manhattan (default) or sqeuclidean; single and complete, which also take euclidean.
-    Equal distances: of equally near clusters, the one with the smaller first code is taken for nearest.
-    Memory: see linkage_bytes.
+    `method`: a key of LINKAGE_METRICS. `metric`: one of its metrics; hamming is the fraction of attributes that differ.
+
+    Time: usually O(d^2 attributes) for ward, average and centroid; O(d^2 w) for single and complete. Memory: see
+    linkage_bytes.
     """
     if method not in LINKAGE_METRICS:
-        raise ValueError(f"method: {', '.join(LINKAGE_METRICS)} are known, not {method}")
+        raise ValueError(f"method: must be one of {', '.join(LINKAGE_METRICS)}, not {method}")
     metric = metric or LINKAGE_METRICS[method][0]
     if metric not in LINKAGE_METRICS[method]:
-        advice = "; average distances have no roots here, take sqeuclidean or manhattan" if method == "average" else ""
-        raise ValueError(f"metric: {method} takes {' or '.join(LINKAGE_METRICS[method])}, not {metric}{advice}")
+        raise ValueError(f"metric: must be {' or '.join(LINKAGE_METRICS[method])} for {method} linkage, not {metric}")
     codes = _codes(codes)
-    factors = _weights(weights, attributes)
-    if factors is not None and metric in ("euclidean", "sqeuclidean"):
-        factors = factors**2
-    tree = _core.linkage(codes, _counts(counts), _attributes(attributes), method, factors, _threads(threads), progress)
+    # The core adds up one value per differing attribute: its weight, or the square of it for squared distances.
+    values = (_squared_weights if metric in ("euclidean", "sqeuclidean") else _weights)(weights, attributes)
+    tree = _core.linkage(codes, _counts(counts), _attributes(attributes), method, values, _threads(threads), progress)
     if metric == "euclidean" and method in ("single", "complete"):
         np.sqrt(tree[:, 2], out=tree[:, 2])
     elif metric == "hamming":
@@ -188,14 +204,17 @@ def linkage(
 
 
 def linkage_bytes(method: str, codes: int, attributes: int, *, weighted: bool = False) -> int:
-    """The memory that linkage takes for that many distinct codes: for complete linkage it grows with their square."""
+    """The estimated memory of `linkage`, in bytes, for `codes` distinct codes.
+
+    Complete linkage stores the distances of all pairs, O(d^2); the other methods need O(d attributes).
+    """
     if method == "complete":
         return codes * codes * (8 if weighted or attributes > 254 else 1)
     return codes * (attributes // 4 + 64 if method == "single" else 12 * attributes + 128)
 
 
-def cut(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int32]:
-    """Labels (d,) of that many clusters, from 1 to d, out of such a tree; numbered by first appearance."""
+def cut_tree(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int32]:
+    """Labels, int32 (d,), of `clusters` clusters (1 to d) from a tree of `linkage`, numbered by first appearance."""
     return _core.cut(np.ascontiguousarray(tree, dtype=np.float64), clusters)
 
 
@@ -210,21 +229,22 @@ def kmeans_seed(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
-    """The numbers (clusters,) of different codes to start from, by greedy k-means++ (Arthur and Vassilvitskii 2007).
+    """Choose codes as initial centroids by greedy k-means++ (Arthur and Vassilvitskii 2007).
 
-    A count weighs as that many equal rows one after the other. weights multiply the attributes.
+    Returns the indices of different codes, int64 (clusters,). `seed`, from 0 to 2^64 - 1, determines the random draws.
+    A count draws like as many equal rows, one after the other. Time: O(d clusters w log(clusters)).
     """
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: {seed} is not from 0 to 2^64 - 1")
+        raise ValueError(f"seed: must be from 0 to 2^64 - 1, not {seed}")
     if not 1 <= clusters <= len(codes):
-        raise ValueError(f"clusters: {clusters} is not from 1 to {len(codes)}, the number of codes")
+        raise ValueError(f"clusters: must be from 1 to {len(codes)}, the number of codes, not {clusters}")
     return _core.kmeans_seed(
         _codes(codes),
         _counts(counts),
         _attributes(attributes),
         clusters,
         seed,
-        _squares(weights, attributes),
+        _squared_weights(weights, attributes),
         _threads(threads),
         progress,
     )
@@ -239,16 +259,22 @@ def kmeans_assign(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], float]:
-    """Labels (d,), squared distances (d,) to the nearest of the centroids (clusters, attributes), and the inertia.
+    """Assign each code to its nearest centroid, the assignment step of Lloyd's algorithm (1982).
 
-    Of equally near centroids the first is taken. weights multiply the attributes of codes and centroids. The inertia is
-    the sum of the squared distances of all faces.
+    `centroids`: float64 (clusters, attributes). Returns the labels, int32 (d,), the first of equally near centroids;
+    the squared distances to the centroid, float64 (d,); and the inertia, their sum over all faces. `weights` apply to
+    codes and centroids. Time: O(d clusters attributes).
     """
     centroids = np.ascontiguousarray(centroids, dtype=np.float64)
     if centroids.ndim != 2:
-        raise ValueError(f"centroids: two dimensions are needed, not {centroids.ndim}")
+        raise ValueError(f"centroids: must have 2 dimensions, not {centroids.ndim}")
     return _core.kmeans_assign(
-        _codes(codes), _counts(counts), centroids, _squares(weights, centroids.shape[1]), _threads(threads), progress
+        _codes(codes),
+        _counts(counts),
+        centroids,
+        _squared_weights(weights, centroids.shape[1]),
+        _threads(threads),
+        progress,
     )
 
 
@@ -261,9 +287,11 @@ def kmeans_update(
     attributes: int,
     threads: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Faces with each attribute (clusters, attributes) and faces (clusters,) of each cluster; -1 is left out.
+    """Count the faces of each cluster, the update step of Lloyd's algorithm.
 
-    Their quotient is the centroids.
+    `labels`: int32 (d,); codes labeled -1 are ignored. Returns the number of faces that have each attribute, int64
+    (clusters, attributes), and the number of faces, int64 (clusters,). Their quotients are the new centroids. Time:
+    O(d attributes).
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     return _core.kmeans_update(
@@ -274,40 +302,41 @@ def kmeans_update(
 def _codes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     codes = np.asarray(codes)
     if codes.dtype != np.uint64 or codes.ndim not in (1, 2):
-        raise ValueError(f"codes: uint64 of shape (n, words) is needed, not {codes.dtype} of shape {codes.shape}")
+        raise ValueError(f"codes: must be uint64 of shape (n, words), not {codes.dtype} of shape {codes.shape}")
     return np.ascontiguousarray(codes.reshape(-1, 1) if codes.ndim == 1 else codes)
 
 
 def _counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     counts = np.asarray(counts)
     if counts.dtype.kind not in "iu" or counts.ndim != 1:
-        raise ValueError(f"counts: integers of shape (n,) are needed, not {counts.dtype} of shape {counts.shape}")
+        raise ValueError(f"counts: must be integers of shape (n,), not {counts.dtype} of shape {counts.shape}")
     return np.ascontiguousarray(counts, dtype=np.int64)
 
 
 def _weights(weights: NDArray[np.float64] | None, attributes: int) -> NDArray[np.float64] | None:
+    """`weights` after validation; None if all are 1, which the core computes faster."""
     if weights is None:
         return None
     weights = np.ascontiguousarray(weights, dtype=np.float64)
     if weights.shape != (attributes,) or not ((weights >= 0) & (weights <= 1e100)).all():
-        raise ValueError(f"weights: {attributes} numbers from 0 to 1e100 are needed")
+        raise ValueError(f"weights: must be {attributes} numbers from 0 to 1e100")
     return None if (weights == 1).all() else weights
 
 
-def _squares(weights: NDArray[np.float64] | None, attributes: int) -> NDArray[np.float64] | None:
+def _squared_weights(weights: NDArray[np.float64] | None, attributes: int) -> NDArray[np.float64] | None:
     weights = _weights(weights, attributes)
     return None if weights is None else weights**2
 
 
 def _attributes(attributes: int) -> int:
     if not 0 <= attributes <= 256:
-        raise ValueError(f"attributes: 0 to 256 are known, not {attributes}")
+        raise ValueError(f"attributes: must be from 0 to 256, not {attributes}")
     return attributes
 
 
 def _threads(threads: int) -> int:
     if threads < 0:
-        raise ValueError(f"threads: {threads} is negative")
+        raise ValueError(f"threads: must not be negative, but is {threads}")
     if threads:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

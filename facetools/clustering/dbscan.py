@@ -1,4 +1,9 @@
-"""DBSCAN (Ester et al. 1996) on distinct rows, whose counts weigh towards `min_samples`: exact for all faces."""
+"""DBSCAN (Ester, Kriegel, Sander and Xu 1996) of distinct rows. It determines the number of clusters.
+
+The count of a row adds to the neighborhoods that contain it, so the result is exactly that of DBSCAN on all faces.
+Unweighted 0/1 attributes with the euclidean or manhattan metric run in the compiled core, others in scikit-learn.
+Time: O(d^2) in the worst case for d distinct codes. Memory: O(d).
+"""
 
 from __future__ import annotations
 
@@ -12,56 +17,58 @@ from facetools.clustering.points import Points
 
 
 class DBSCAN:
-    """By the compiled core where distances are Hamming distances: unweighted bits, euclidean or manhattan; else
-    scikit-learn's."""
-
-    takes_k = False
-    uses = ("metric", "eps", "min_samples")
+    requires_k = False
+    parameter_names = ("metric", "eps", "min_samples")
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._points = points
         self._parameters = parameters
 
-    def labels(self, k: int | None) -> np.ndarray:
+    def compute_labels(self, k: int | None) -> np.ndarray:
         points, parameters = self._points, self._parameters
         metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
-        unweighted_bits = points.packed is not None and bool((points.weights == 1).all())
-        if parameters.engine == "auto" and unweighted_bits and metric in ("euclidean", "manhattan"):
-            return _on_core(points, hamming_radius(parameters.eps, metric, points.rows.shape[1]), parameters)
-        from sklearn.cluster import DBSCAN as Reference
+        is_unweighted = bool((points.weights == 1).all())
+        if (
+            parameters.engine == "auto"
+            and points.packed_codes is not None
+            and is_unweighted
+            and metric in ("euclidean", "manhattan")
+        ):
+            return _core_labels(points, points.packed_codes, metric, parameters)
+        from sklearn.cluster import DBSCAN as SklearnDBSCAN
 
-        method = Reference(
+        model = SklearnDBSCAN(
             eps=parameters.eps, min_samples=parameters.min_samples, metric=parameters.metric, n_jobs=parameters.jobs
         )
-        return method.fit(points.scaled, sample_weight=points.counts).labels_
+        return model.fit(points.weighted_rows, sample_weight=points.counts).labels_
 
 
-def _on_core(points: Points, radius: int, parameters: Parameters) -> np.ndarray:
-    packed, size = points.packed, len(points.counts)
-    assert packed is not None
+def _core_labels(points: Points, packed_codes: np.ndarray, metric: str, parameters: Parameters) -> np.ndarray:
+    size = len(packed_codes)
+    radius = hamming_radius(parameters.eps, metric, points.rows.shape[1])
 
-    def labels(rows: slice, progress: codes.Progress | None) -> np.ndarray:
+    def compute(sample: slice, progress: codes.Progress | None) -> np.ndarray:
         return codes.dbscan(
-            packed[rows],
-            points.counts[rows],
+            packed_codes[sample],
+            points.counts[sample],
             radius,
             parameters.min_samples,
             threads=parameters.jobs,
             progress=progress,
         )
 
-    return parameters.watch.run(
+    return parameters.monitor.run(
         f"DBSCAN of {size:,} distinct codes",
-        labels,
+        compute,
         size,
-        sample=65536,
-        power=2 if radius > 1 else 1,
-        needed=codes.dbscan_bytes(size),
-        instead="take --method kmeans",
+        sample_size=65536,
+        exponent=2 if radius > 1 else 1,  # neighbors within radius 1 are looked up in a hash table
+        memory_bytes=codes.dbscan_bytes(size),
+        alternative="use --method kmeans",
     )
 
 
 def hamming_radius(eps: float, metric: str, attributes: int) -> int:
-    """The largest number of differing attributes, of `attributes`, whose distance is at most `eps`."""
+    """The largest number of differing attributes, out of `attributes`, whose distance in `metric` is at most `eps`."""
     distance = math.sqrt if metric == "euclidean" else float
     return max(differing for differing in range(attributes + 1) if distance(differing) <= eps)

@@ -1,4 +1,8 @@
-"""Long work on distinct codes: foretold from a sample of them, refused where memory will not do, watched as it runs."""
+"""Forecast the time and memory of long computations, refuse those that do not fit, and report their progress.
+
+`Monitor.run` measures a computation on a sample, extrapolates to all distinct codes, and then runs it.
+`require_memory` raises MemoryLimitError before memory runs out.
+"""
 
 from __future__ import annotations
 
@@ -13,64 +17,69 @@ from facetools.runtime import memory
 
 T = TypeVar("T")
 
-
-#: The seconds from which a run is foretold.
-FORECAST_SECONDS = 3.0
+#: Computations shorter than this are not announced.
+MIN_FORECAST_SECONDS = 3.0
 
 
 class MemoryLimitError(ValueError):
-    """A method would need more memory than there is; the message names a cheaper one."""
+    """A computation needs more memory than is available. The message names a cheaper method."""
 
 
-def _no_stage(what: str) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda share: None)
+def _silent_stage(task: str) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda fraction: None)
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """Who is told of long work, by default nobody.
+    """Callbacks for forecasts and progress. By default, nothing is reported.
 
-    `foretold` hears of what is to come: what it is, seconds, bytes. `stage` is entered, with what it is, for as long as
-    the work runs and gives what is to be told the share done, 0 to 1.
+    `on_forecast(task, seconds, memory_bytes)` is called before a computation that is expected to take at least
+    MIN_FORECAST_SECONDS. `stage(task)` is a context manager that stays open while the computation runs. It yields a
+    function that receives the fraction of the work that is done, from 0 to 1.
     """
 
-    foretold: Callable[[str, float, int], object] = lambda what, seconds, needed: None
-    stage: Callable[[str], AbstractContextManager[Progress]] = _no_stage
+    on_forecast: Callable[[str, float, int], object] = lambda task, seconds, memory_bytes: None
+    stage: Callable[[str], AbstractContextManager[Progress]] = _silent_stage
 
-    def foretell(self, what: str, seconds: float, needed: int) -> None:
-        """Tells of work that will take that long, if it is long."""
-        if seconds >= FORECAST_SECONDS:
-            self.foretold(what, seconds, needed)
+    def forecast(self, task: str, seconds: float, memory_bytes: int) -> None:
+        """Call `on_forecast` if `seconds` is at least MIN_FORECAST_SECONDS."""
+        if seconds >= MIN_FORECAST_SECONDS:
+            self.on_forecast(task, seconds, memory_bytes)
 
     def run(
         self,
-        what: str,
-        work: Callable[[slice, Progress | None], T],
+        task: str,
+        compute: Callable[[slice, Progress | None], T],
         size: int,
         *,
-        sample: int,
-        power: float,
-        needed: int,
-        instead: str,
+        sample_size: int,
+        exponent: float,
+        memory_bytes: int,
+        alternative: str,
     ) -> T:
-        """What `work` makes of all of `size` codes: it takes a slice of them and a progress callback.
+        """Return `compute(slice(None), progress)`, after a memory check and a forecast.
 
-        Its time is foretold by that of about `sample` codes, from which it grows with their number to `power`; `needed`
-        are the bytes of the whole run, and `instead` is the cheaper way that a refusal names.
+        `compute` takes a slice of the `size` distinct codes and a progress callback. It is first timed on about
+        `sample_size` of the codes; its time is assumed to grow with their number to the power `exponent`.
+        `memory_bytes` is what the full run needs. Raises MemoryLimitError if that is more than is available;
+        `alternative` tells the user what to do instead.
         """
-        require_memory(needed, what, instead)
-        if size >= 2 * sample:
-            step = size // sample
+        require_memory(memory_bytes, task, alternative)
+        if size >= 2 * sample_size:
+            step = size // sample_size
             started = time.perf_counter()
-            with suppress(ValueError):  # a sample can be too poor, of one cluster for example
-                work(slice(None, None, step), None)
-                self.foretell(what, (time.perf_counter() - started) * step**power, needed)
-        with self.stage(what) as progress:
-            return work(slice(None), progress)
+            with suppress(ValueError):  # the sample may be degenerate, for example all of one cluster
+                compute(slice(None, None, step), None)
+                self.forecast(task, (time.perf_counter() - started) * step**exponent, memory_bytes)
+        with self.stage(task) as progress:
+            return compute(slice(None), progress)
 
 
-def require_memory(needed: int, what: str, instead: str) -> None:
-    """Raises a MemoryError, that says what would need how much and what to do instead, where memory will not do."""
-    free = memory.available()
-    if needed > free:
-        raise MemoryLimitError(f"{what} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {instead}")
+def require_memory(memory_bytes: int, task: str, alternative: str) -> None:
+    """Raise MemoryLimitError if fewer than `memory_bytes` are available. The message ends with `alternative`."""
+    available = memory.available()
+    if memory_bytes > available:
+        raise MemoryLimitError(
+            f"{task} needs {memory_bytes / 1e9:.1f} GB of memory, but only {available / 1e9:.1f} GB are available; "
+            f"{alternative}"
+        )

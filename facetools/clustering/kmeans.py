@@ -1,8 +1,15 @@
-"""K-Means on distinct rows with counts: the paper's method of choice.
+"""K-Means on distinct rows with counts, with split-and-merge moves to leave local optima.
 
-Lloyd's iterations (1982) end in a local optimum. Out of it lead moves that merge two clusters and split another
-(Kaukoranta, Franti, Nevalainen: Iterative split-and-merge algorithm for VQ codebook generation, 1998): more
-surely than other starts, and in less time.
+Minimizes the inertia, the sum over all faces of the squared distance to the centroid of their cluster:
+
+1. Greedy k-means++ chooses the initial centroids (Arthur and Vassilvitskii 2007).
+2. Lloyd's iterations (1982) converge to a local optimum.
+3. Moves merge the two clusters whose merger costs least and split the cluster whose split gains most. They continue as
+   long as they lower the inertia (Kaukoranta, Franti and Nevalainen: Iterative split-and-merge algorithm for VQ
+   codebook generation, 1998). They reach a lower inertia than restarts do, and take less time.
+
+Time: O(d k a) per iteration for d distinct rows with a columns, and O(k^2 a) per round of moves.
+Memory: O((d + k) a + k^2).
 """
 
 from __future__ import annotations
@@ -16,160 +23,180 @@ import numpy as np
 from facetools.clustering.codes import Progress
 from facetools.clustering.method import Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.rows import BitRows, Rows, VectorRows, faiss_gpu
+from facetools.clustering.rows import BitRows, Rows, VectorRows, choose_faiss_gpu
 
+#: The limit of Lloyd's iterations until convergence, after moves, and within one cluster that is split in two.
 MAX_ITERATIONS = 300
+MOVE_ITERATIONS = 6
+SPLIT_ITERATIONS = 5
 
-#: The part of the clusters that is split at once, at first; a move must lower the objective by this share of it.
-SPLIT_PART = 1 / 8
-LEAST_GAIN = 1e-4
-#: Iterations after which a move is judged.
-SETTLING = 6
-#: Clusters beyond which no moves are tried, whose cost grows with the square.
-MOST_MOVED = 2048
+#: The first round moves this fraction of the k clusters at once.
+INITIAL_MOVE_FRACTION = 1 / 8
+#: A round of moves is accepted if it lowers the inertia by at least this fraction.
+MIN_RELATIVE_GAIN = 1e-4
+#: For more clusters, no moves are tried: the merge costs of all pairs would take too much time and memory.
+MAX_CLUSTERS_FOR_MOVES = 2048
 
-#: What a run is foretold by: iterations that attribute codes usually take, and bytes for each distinct row.
-USUAL_ITERATIONS = 350
-BYTES_A_ROW = 64
+#: For forecasts: the total number of iterations that attribute codes typically need, and bytes per distinct row.
+TYPICAL_ITERATIONS = 350
+BYTES_PER_ROW = 64
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Clusters: labels int (d,), centroids (k, a), faces (k,) and sum of squared distances (k,) of each."""
+    """A clustering into k clusters."""
 
-    labels: np.ndarray
-    centroids: np.ndarray
-    faces: np.ndarray
-    errors: np.ndarray
+    labels: np.ndarray  # int (d,)
+    centroids: np.ndarray  # (k, a)
+    sizes: np.ndarray  # (k,) faces of each cluster
+    errors: np.ndarray  # (k,) sum of squared distances of each cluster
 
     @property
-    def objective(self) -> float:
+    def inertia(self) -> float:
         return float(self.errors.sum())
 
 
 class KMeans:
-    takes_k = True
-    uses = ("redo", "seed")
+    requires_k = True
+    parameter_names = ("redo", "seed")
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._size = len(points.counts)
         self._parameters = parameters
         self._rows: Rows
-        if points.packed is not None and parameters.device in ("auto", "cpu") and parameters.engine == "auto":
-            self._rows = BitRows(points.packed, points.counts, points.weights, parameters.jobs)
+        use_core = parameters.engine == "auto" and parameters.device in ("auto", "cpu")
+        if use_core and points.packed_codes is not None:
+            self._rows = BitRows(points.packed_codes, points.counts, points.weights, parameters.jobs)
         else:
-            self._rows = VectorRows(points.scaled, points.counts, parameters.jobs, faiss_gpu(parameters.device))
+            gpu = choose_faiss_gpu(parameters.device)
+            self._rows = VectorRows(points.weighted_rows, points.counts, parameters.jobs, gpu)
 
-    def labels(self, k: int | None) -> np.ndarray:
+    def compute_labels(self, k: int | None) -> np.ndarray:
         assert k is not None
         if not 1 <= k <= self._size:
             raise ValueError(f"k is {k}; it must be from 1 to {self._size}, the number of distinct rows")
-        redo, watch = self._parameters.redo, self._parameters.watch
-        what = f"K-Means of {self._size:,} distinct rows, k = {k}"
-        with watch.stage(what) as progress:
+        restarts, monitor = self._parameters.redo, self._parameters.monitor
+        task = f"K-Means of {self._size:,} distinct rows, k = {k}"
+        with monitor.stage(task) as progress:
             fits = []
-            for start in range(redo):
-                rng = np.random.default_rng([self._parameters.seed, k, start])
+            for restart in range(restarts):
+                rng = np.random.default_rng([self._parameters.seed, k, restart])
                 started = time.perf_counter()
-                centroids = self._rows.seed(k, rng)
-                if start == 0:
-                    seeded = time.perf_counter()
-                    self._rows.nearest(centroids)
-                    seconds = seeded - started + USUAL_ITERATIONS * (time.perf_counter() - seeded)
-                    watch.foretell(what, redo * seconds, self._size * BYTES_A_ROW)
+                centroids = self._rows.initial_centroids(k, rng)
+                if restart == 0:
+                    seeding_seconds = time.perf_counter() - started
+                    seconds = restarts * (seeding_seconds + TYPICAL_ITERATIONS * self._time_iteration(centroids))
+                    monitor.forecast(task, seconds, self._size * BYTES_PER_ROW)
 
-                def told(share: float, start: int = start) -> None:
-                    progress((start + share) / redo)
+                def report(fraction: float, restart: int = restart) -> None:
+                    progress((restart + fraction) / restarts)
 
-                fits.append(_improved(self._rows, _converged(self._rows, centroids), rng, told))
-        return min(fits, key=lambda fit: fit.objective).labels
+                fits.append(_split_and_merge(self._rows, _run_lloyd(self._rows, centroids), rng, report))
+        return min(fits, key=lambda fit: fit.inertia).labels
+
+    def _time_iteration(self, centroids: np.ndarray) -> float:
+        """The seconds that one iteration takes."""
+        started = time.perf_counter()
+        self._rows.assign(centroids)
+        return time.perf_counter() - started
 
 
-def _converged(rows: Rows, centroids: np.ndarray, iterations: int = MAX_ITERATIONS) -> _Fit:
-    """Lloyd's iterations from `centroids` (k, a) until no row changes its cluster; no cluster is left empty."""
+def _run_lloyd(rows: Rows, centroids: np.ndarray, max_iterations: int = MAX_ITERATIONS) -> _Fit:
+    """Lloyd's iterations from `centroids` (k, a) until no label changes. No cluster stays empty."""
     k, labels = len(centroids), np.empty(0)
-    faces = np.zeros(k)
-    for _ in range(iterations):
-        before, (labels, distances) = labels, rows.nearest(centroids)
-        _fill_empty(labels, distances, k)
-        if np.array_equal(before, labels):
+    sizes = np.zeros(k)
+    for _ in range(max_iterations):
+        previous_labels, (labels, distances) = labels, rows.assign(centroids)
+        _fill_empty_clusters(labels, distances, k)
+        if np.array_equal(previous_labels, labels):
             break
-        centroids, faces = rows.means(labels, k)
-    return _Fit(labels, centroids, faces, np.bincount(labels, rows.counts * distances, k))
+        centroids, sizes = rows.means(labels, k)
+    return _Fit(labels, centroids, sizes, np.bincount(labels, rows.counts * distances, k))
 
 
-def _improved(rows: Rows, fit: _Fit, rng: np.random.Generator, told: Progress) -> _Fit:
-    """`fit` after moves that merge pairs of clusters and split as many others: ever fewer at once, for as long as they
-    lower the objective. `told` hears of the share done, by the number of moves at once."""
-    k = len(fit.faces)
-    moves = most = math.ceil(k * SPLIT_PART) if k <= MOST_MOVED else 0
+def _split_and_merge(rows: Rows, fit: _Fit, rng: np.random.Generator, progress: Progress) -> _Fit:
+    """Improve `fit` by rounds of moves, each of which merges two clusters and splits another.
+
+    A round that does not lower the inertia enough is discarded, and the number of moves per round is halved.
+    `progress` receives the fraction of the work that is done, estimated from the number of moves per round.
+    """
+    k = len(fit.sizes)
+    initial_moves = math.ceil(k * INITIAL_MOVE_FRACTION) if k <= MAX_CLUSTERS_FOR_MOVES else 0
+    moves = initial_moves
     while moves:
-        told(1 - 0.7 * math.log1p(moves) / math.log1p(most))
-        centroids = _moved(rows, fit, moves, rng)
+        progress(1 - 0.7 * math.log1p(moves) / math.log1p(initial_moves))
+        centroids = _move_centroids(rows, fit, moves, rng)
         if centroids is None:
             break
-        other = _converged(rows, centroids, SETTLING)
-        if other.objective < fit.objective * (1 - LEAST_GAIN):
-            fit = other
+        new_fit = _run_lloyd(rows, centroids, MOVE_ITERATIONS)
+        if new_fit.inertia < fit.inertia * (1 - MIN_RELATIVE_GAIN):
+            fit = new_fit
         else:
             moves //= 2
-    return _converged(rows, fit.centroids)
+    return _run_lloyd(rows, fit.centroids)
 
 
-def _moved(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator) -> np.ndarray | None:
-    """Centroids after at most `moves` merges of the pairs that cost least and splits of the clusters that gain most;
-    None where no cluster can be split. Whether a move pays is seen when it has settled."""
-    halves, gains = _split(rows, fit, rng)
-    left, right, costs = _merge_costs(rows, fit)
+def _move_centroids(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator) -> np.ndarray | None:
+    """The centroids (k, a) after at most `moves` moves, or None if no cluster can be split.
+
+    Pairs are merged in order of increasing cost; clusters are split in order of decreasing gain. A cluster takes part
+    in one move at most. The gain of a split need not exceed the cost of the merger: iterations may still improve it.
+    """
+    halves, gains = _split_clusters(rows, fit, rng)
+    first, second, costs = _merge_costs(rows, fit)
     centroids = fit.centroids.copy()
-    used: set[int] = set()
+    moved: set[int] = set()
     for pair in np.argsort(costs, kind="stable"):
-        one, other = int(left[pair]), int(right[pair])
-        if len(used) == 3 * moves:
+        merged, freed = int(first[pair]), int(second[pair])
+        if len(moved) == 3 * moves:
             break
-        if used & {one, other}:
+        if moved & {merged, freed}:
             continue
-        split = max(set(range(len(gains))) - used - {one, other}, key=lambda cluster: gains[cluster], default=None)
+        candidates = set(range(len(gains))) - moved - {merged, freed}
+        split = max(candidates, key=lambda cluster: gains[cluster], default=None)
         if split is None or gains[split] <= 0:
             break
-        centroids[one] = np.average(fit.centroids[[one, other]], axis=0, weights=fit.faces[[one, other]])
-        centroids[[other, split]] = halves[split]
-        used |= {one, other, split}
-    return centroids if used else None
+        centroids[merged] = np.average(fit.centroids[[merged, freed]], axis=0, weights=fit.sizes[[merged, freed]])
+        centroids[[freed, split]] = halves[split]
+        moved |= {merged, freed, split}
+    return centroids if moved else None
 
 
 def _merge_costs(rows: Rows, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of clusters and what merging them adds to the objective (Ward 1963): m n / (m + n) |difference|^2."""
-    scaled = fit.centroids.astype(np.float64) * rows.weights
-    left, right = np.triu_indices(len(scaled), 1)
-    squares = np.einsum("ij,ij->i", scaled, scaled)
-    apart = squares[left] - 2 * (scaled @ scaled.T)[left, right] + squares[right]
-    faces = fit.faces
-    return left, right, faces[left] * faces[right] / (faces[left] + faces[right]) * apart
+    """All pairs of clusters, int (pairs,) twice, and by how much their merger raises the inertia, float64 (pairs,).
+
+    Clusters with m and n faces and centroids x and y cost m n / (m + n) |x - y|^2 (Ward 1963).
+    """
+    centroids = fit.centroids.astype(np.float64) * rows.weights
+    first, second = np.triu_indices(len(centroids), 1)
+    squared_norms = np.einsum("ij,ij->i", centroids, centroids)
+    distances = squared_norms[first] - 2 * (centroids @ centroids.T)[first, second] + squared_norms[second]
+    sizes = fit.sizes
+    return first, second, sizes[first] * sizes[second] / (sizes[first] + sizes[second]) * distances
 
 
-def _split(rows: Rows, fit: _Fit, rng: np.random.Generator, iterations: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """The centroids of both halves of each cluster (k, 2, a), and by how much they lower the objective (k,)."""
+def _split_clusters(rows: Rows, fit: _Fit, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The two centroids of each cluster split by K-Means (k, 2, a), and by how much that lowers the inertia (k,)."""
     order = np.argsort(fit.labels, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(fit.labels, minlength=len(fit.faces)))[:-1])
+    members = np.split(order, np.cumsum(np.bincount(fit.labels, minlength=len(fit.sizes)))[:-1])
     halves, gains = np.repeat(fit.centroids[:, None], 2, axis=1), np.zeros(len(members))
-    for cluster, inside in enumerate(members):
-        if len(inside) > 1:
-            part = rows.part(inside)
-            two = _converged(part, part.seed(2, rng), iterations)
-            halves[cluster], gains[cluster] = two.centroids, fit.errors[cluster] - two.objective
+    for cluster, indices in enumerate(members):
+        if len(indices) > 1:
+            cluster_rows = rows.select(indices)
+            split = _run_lloyd(cluster_rows, cluster_rows.initial_centroids(2, rng), SPLIT_ITERATIONS)
+            halves[cluster], gains[cluster] = split.centroids, fit.errors[cluster] - split.inertia
     return halves, gains
 
 
-def _fill_empty(labels: np.ndarray, distances: np.ndarray, k: int) -> None:
-    """Gives each empty cluster the row farthest from its centroid, from clusters that have another."""
-    sizes = np.bincount(labels, minlength=k)
-    empty = np.flatnonzero(sizes == 0)
+def _fill_empty_clusters(labels: np.ndarray, distances: np.ndarray, k: int) -> None:
+    """Move a row to each empty cluster, in place: the row farthest from its centroid whose cluster has other rows."""
+    row_counts = np.bincount(labels, minlength=k)
+    empty = np.flatnonzero(row_counts == 0)
     if not len(empty):
         return
-    farthest = iter(np.argsort(-distances, kind="stable"))
+    farthest_rows = iter(np.argsort(-distances, kind="stable"))
     for cluster in empty:
-        row = next(row for row in farthest if sizes[labels[row]] > 1)
-        sizes[labels[row]] -= 1
-        sizes[cluster] += 1
+        row = next(row for row in farthest_rows if row_counts[labels[row]] > 1)
+        row_counts[labels[row]] -= 1
+        row_counts[cluster] += 1
         labels[row] = cluster

@@ -1,8 +1,10 @@
-"""Rows as K-Means sees them: seeding, the nearest of some centroids, and means; counts weigh as repeated rows.
+"""The computations of K-Means on distinct rows: k-means++, assignment to the nearest centroid, and means.
 
-Of bits, the compiled core finds the nearest centroids in double and takes the means from integer sums, in less time
-than it takes to tell a GPU of them. Of other values, and on a GPU that is asked for, FAISS finds the nearest centroids;
-the means are double sums.
+Every row has a count, and the results are those of repeating the row that often.
+
+- `BitRows`: 0/1 attributes, in the compiled core. Distances are double; means come from integer sums.
+- `VectorRows`: float32 values. `FaissSearch` finds the nearest centroids on a CPU or GPU; `SklearnSearch` replaces it
+  where FAISS is not installed. Means come from double sums.
 """
 
 from __future__ import annotations
@@ -13,58 +15,62 @@ from typing import Any, Protocol
 import numpy as np
 
 from facetools.clustering import codes
-from facetools.clustering.points import cluster_sums
+from facetools.clustering.points import sum_clusters
 from facetools.runtime import extras, hardware
 
-#: Rows below which to start threads takes longer than what they would do.
-FEW = 4096
+#: For fewer rows than this, starting threads takes longer than the computation.
+MIN_THREADED_ROWS = 4096
 
 
 class Rows(Protocol):
-    """Distinct rows and what K-Means asks of them; centroids are (k, a)."""
+    """d distinct rows with a columns. Centroids have the shape (k, a)."""
 
-    #: int64 (d,) faces that share each row
+    #: int64 (d,), the number of faces that share each row.
     counts: np.ndarray
-    #: float64 (a,) what is multiplied on differences of centroids before distances are taken
+    #: float64 (a,), factors that turn a difference of two centroids into a distance.
     weights: np.ndarray
 
-    def part(self, rows: np.ndarray) -> Rows:
-        """Some of the rows, by their numbers."""
+    def select(self, indices: np.ndarray) -> Rows:
+        """The rows with these indices."""
 
-    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
-        """First centroids, by greedy k-means++."""
+    def initial_centroids(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        """k different rows as centroids, chosen by greedy k-means++."""
 
-    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest centroid of each row, int (d,), and its squared distance (d,)."""
+    def assign(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The index of the nearest centroid of each row, int (d,), and the squared distance to it (d,)."""
 
     def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of the faces of each cluster and their number (k,), float64; no cluster is empty."""
+        """The centroid of each cluster, float64 (k, a), and its number of faces, float64 (k,).
+
+        `labels` is int (d,). No cluster may be empty.
+        """
 
 
 class BitRows:
-    """Rows of bits: all in the core, exact in the bits; centroids are unweighted."""
+    """Rows of 0/1 attributes as packed codes, uint64 (d, words). Centroids are means of the unweighted attributes."""
 
-    def __init__(self, packed: np.ndarray, counts: np.ndarray, weights: np.ndarray, jobs: int) -> None:
+    def __init__(self, packed_codes: np.ndarray, counts: np.ndarray, weights: np.ndarray, jobs: int) -> None:
         self.counts, self.weights = counts, weights
-        self._codes, self._jobs = packed, jobs
-        self._threads = jobs if len(packed) >= FEW else 1
+        self._codes, self._jobs = packed_codes, jobs
+        self._threads = jobs if len(packed_codes) >= MIN_THREADED_ROWS else 1
 
-    def part(self, rows: np.ndarray) -> BitRows:
-        return BitRows(self._codes[rows], self.counts[rows], self.weights, self._jobs)
+    def select(self, indices: np.ndarray) -> BitRows:
+        return BitRows(self._codes[indices], self.counts[indices], self.weights, self._jobs)
 
-    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
-        chosen = codes.kmeans_seed(
+    def initial_centroids(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        attributes = len(self.weights)
+        indices = codes.kmeans_seed(
             self._codes,
             self.counts,
             k,
             int(rng.integers(2**63)),
-            attributes=len(self.weights),
+            attributes=attributes,
             weights=self.weights,
             threads=self._threads,
         )
-        return codes.unpack(self._codes[chosen], len(self.weights)).astype(np.float64)
+        return codes.unpack(self._codes[indices], attributes).astype(np.float64)
 
-    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def assign(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels, distances, _ = codes.kmeans_assign(
             self._codes, self.counts, centroids, weights=self.weights, threads=self._threads
         )
@@ -80,110 +86,124 @@ class BitRows:
 
 
 class VectorRows:
-    """Rows of float32 values. FAISS finds the nearest centroids, on a GPU where there is one; without FAISS,
-    scikit-learn does. Centroids are weighted."""
+    """Rows of weighted values, float32 (d, a). Centroids are means of the weighted values.
 
-    def __init__(self, scaled: np.ndarray, counts: np.ndarray, jobs: int, gpu: int | None) -> None:
-        self.counts, self.weights = counts, np.ones(scaled.shape[1])
-        self._scaled = np.ascontiguousarray(scaled)
-        self._search = _FaissSearch(jobs, gpu) if extras.is_installed("faiss") else _SklearnSearch(jobs)
+    `gpu` is the index of the GPU for FAISS, None for the CPU.
+    """
 
-    def part(self, rows: np.ndarray) -> VectorRows:
-        selected = copy(self)
-        selected.counts, selected._scaled = self.counts[rows], self._scaled[rows]
-        return selected
+    def __init__(self, weighted_rows: np.ndarray, counts: np.ndarray, jobs: int, gpu: int | None) -> None:
+        self.counts, self.weights = counts, np.ones(weighted_rows.shape[1])
+        self._rows = np.ascontiguousarray(weighted_rows)
+        self._search = FaissSearch(jobs, gpu) if extras.is_installed("faiss") else SklearnSearch(jobs)
 
-    def seed(self, k: int, rng: np.random.Generator) -> np.ndarray:
-        return seed_centroids(self._scaled, self.counts, k, rng)
+    def select(self, indices: np.ndarray) -> VectorRows:
+        selection = copy(self)  # shares the search, whose GPU resources are expensive
+        selection.counts, selection._rows = self.counts[indices], self._rows[indices]
+        return selection
 
-    def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._search.nearest(self._scaled, np.ascontiguousarray(centroids, np.float32))
+    def initial_centroids(self, k: int, rng: np.random.Generator) -> np.ndarray:
+        return kmeans_plus_plus(self._rows, self.counts, k, rng)
+
+    def assign(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._search.assign(self._rows, np.ascontiguousarray(centroids, np.float32))
 
     def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        sums, sizes = cluster_sums(self._scaled, self.counts, labels, k)
+        sums, sizes = sum_clusters(self._rows, self.counts, labels, k)
         return sums / sizes[:, None], sizes
 
 
-class _SklearnSearch:
+class SklearnSearch:
+    """Exact search for the nearest centroid by scikit-learn, on the CPU."""
+
     def __init__(self, jobs: int) -> None:
         from sklearn.metrics import pairwise_distances_argmin_min
         from threadpoolctl import threadpool_limits
 
-        self._nearest: Any = pairwise_distances_argmin_min
-        self._limits: Any = threadpool_limits
+        self._find_nearest: Any = pairwise_distances_argmin_min
+        self._limit_threads: Any = threadpool_limits
         self._jobs = jobs
 
-    def nearest(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with self._limits(self._jobs):
-            labels, distances = self._nearest(rows, centroids, metric="sqeuclidean")
-        return labels, distances
+    def assign(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The index of the nearest centroid of each row (d,), and the squared distance to it (d,)."""
+        with self._limit_threads(self._jobs):
+            return self._find_nearest(rows, centroids, metric="sqeuclidean")
 
 
-class _FaissSearch:
+class FaissSearch:
+    """Exact search for the nearest centroid by FAISS, on the CPU or on a GPU."""
+
     def __init__(self, jobs: int, gpu: int | None) -> None:
         import faiss
 
-        self._module: Any = faiss
+        self._faiss: Any = faiss
         self._gpu = gpu
         self._resources = None if gpu is None else faiss.StandardGpuResources()
         faiss.omp_set_num_threads(jobs)
 
-    def nearest(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        index = self._module.IndexFlatL2(centroids.shape[1])
+    def assign(self, rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The index of the nearest centroid of each row (d,), and the squared distance to it (d,)."""
+        index = self._faiss.IndexFlatL2(centroids.shape[1])
         if self._resources is not None:
-            index = self._module.index_cpu_to_gpu(self._resources, self._gpu, index)
+            index = self._faiss.index_cpu_to_gpu(self._resources, self._gpu, index)
         index.add(centroids)
         distances, labels = index.search(rows, 1)
         return labels[:, 0], distances[:, 0]
 
 
-def seed_centroids(rows: np.ndarray, counts: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """k rows as first centroids, float32 (k, a), by greedy k-means++ (Arthur and Vassilvitskii 2007): each is the best
-    of 2 + log k rows drawn with probability proportional to count x squared distance to the nearest one so far."""
-    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+def kmeans_plus_plus(rows: np.ndarray, counts: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """k different rows as centroids, float32 (k, a), by greedy k-means++ (Arthur and Vassilvitskii 2007).
 
-    def distances_to(chosen: np.ndarray) -> np.ndarray:
-        products = (rows @ rows[chosen].T).astype(np.float64)
-        return np.maximum(squares[:, None] - 2 * products + squares[chosen], 0.0)
+    Each centroid is the best of 2 + log(k) candidates: the one that most reduces the sum of squared distances.
+    Candidates are drawn with probability proportional to count x squared distance to the nearest centroid so far.
+    Time: O(d a k log k).
+    """
+    squared_norms = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
 
-    trials = 2 + int(np.log(k))
-    chosen = [int(_draw(counts.astype(np.float64), 1, rng)[0])]
-    nearest = distances_to(np.array(chosen))[:, 0]
-    nearest[chosen] = 0.0
+    def squared_distances_to(indices: np.ndarray) -> np.ndarray:
+        products = (rows @ rows[indices].T).astype(np.float64)
+        return np.maximum(squared_norms[:, None] - 2 * products + squared_norms[indices], 0.0)
+
+    candidate_count = 2 + int(np.log(k))
+    chosen = [int(_draw_indices(counts.astype(np.float64), 1, rng)[0])]
+    distances = squared_distances_to(np.array(chosen))[:, 0]
+    distances[chosen] = 0.0
     while len(chosen) < k:
-        mass = counts * nearest
-        if not mass.any():
-            # All rows coincide with a centroid in float32: the rest may be any others.
-            mass = np.isin(np.arange(len(rows)), chosen, invert=True).astype(np.float64)
-        candidates = _draw(mass, trials, rng)
-        after = np.minimum(nearest[:, None], distances_to(candidates))
-        after[candidates, np.arange(trials)] = 0.0
-        best = int(np.argmin(counts @ after))
+        probabilities = counts * distances
+        if not probabilities.any():
+            # In float32, every row coincides with a centroid: choose among the other rows at random.
+            probabilities = np.isin(np.arange(len(rows)), chosen, invert=True).astype(np.float64)
+        candidates = _draw_indices(probabilities, candidate_count, rng)
+        new_distances = np.minimum(distances[:, None], squared_distances_to(candidates))
+        new_distances[candidates, np.arange(candidate_count)] = 0.0
+        best = int(np.argmin(counts @ new_distances))
         chosen.append(int(candidates[best]))
-        nearest = after[:, best]
+        distances = new_distances[:, best]
     return rows[chosen]
 
 
-def _draw(mass: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions drawn with probability proportional to `mass`."""
-    cumulative = np.cumsum(mass)
-    drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    return np.minimum(drawn, np.flatnonzero(mass)[-1])
+def _draw_indices(probabilities: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """`size` indices, drawn with replacement in proportion to `probabilities`, which need not add up to 1."""
+    cumulative = np.cumsum(probabilities)
+    indices = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
+    return np.minimum(indices, np.flatnonzero(probabilities)[-1])
 
 
-def faiss_gpu(device: str) -> int | None:
-    """The number of the GPU for FAISS, or None for the CPU. Raises ValueError if `device` names a GPU that FAISS cannot
-    use, MissingExtraError if it names a GPU and FAISS is not installed."""
-    wanted = device.startswith("cuda")
-    if wanted and not extras.is_installed("faiss"):
+def choose_faiss_gpu(device: str) -> int | None:
+    """The index of the GPU that FAISS uses for `device` (auto, cpu, cuda or cuda:N), or None for the CPU.
+
+    Raises ValueError if `device` names a GPU that FAISS cannot use, MissingExtraError if it names a GPU and FAISS is
+    not installed.
+    """
+    requires_gpu = device.startswith("cuda")
+    if requires_gpu and not extras.is_installed("faiss"):
         raise extras.MissingExtraError(f"the device {device} needs FAISS: pip install 'facetools[gpu]'")
-    if not wanted and (device == "cpu" or not hardware.gpu_count() or not extras.is_installed("faiss")):
-        return None  # without FAISS, which takes a quarter of a second to import
+    if not requires_gpu and (device == "cpu" or not hardware.gpu_count() or not extras.is_installed("faiss")):
+        return None  # before the import of FAISS, which takes a quarter of a second
     import faiss
 
-    number = int(device.partition(":")[2] or 0)
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > number:
-        return number
-    if not wanted:
+    index = int(device.partition(":")[2] or 0)
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > index:
+        return index
+    if not requires_gpu:
         return None
     raise ValueError(f"FAISS cannot use the device {device} here")

@@ -1,4 +1,7 @@
-"""Run clustering methods: one clustering with its figures, or a comparison of methods and numbers of clusters."""
+"""Run clustering methods: `cluster` for one clustering and its figures, `compare` for many.
+
+`METHODS` lists the methods. `check_parameters` and `check_k` validate a call before any data is read.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from facetools.clustering.method import Method, Parameters, check_parameters
-from facetools.clustering.points import Points, inertia, renumber
+from facetools.clustering.method import METRIC_ALIASES, Method, Parameters
+from facetools.clustering.points import Points, inertia, renumber_by_size
 from facetools.clustering.silhouette import mean_silhouette
 
-#: The methods and the classes that do them; a module is imported when its method is asked for.
+#: The class of each method. The module of a method has the method's name and is imported on first use.
 METHODS = {
     "kmeans": "KMeans",
     "agglomerative": "Agglomerative",
@@ -27,29 +30,57 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Clustering:
-    """A result: `labels` int32 (n,), a cluster from 0 (the largest) for each face, -1 for noise, and its figures.
+    """The labels of all faces and figures about them.
 
-    `figures` has the keys `method`, `parameters`, `clusters`, `noise`, `inertia` (all rows, weighted attributes),
-    `silhouette` (unweighted attributes; None where it is not defined or was not asked for), `faces`, `distinct_codes`
-    and `seconds` by stage.
+    `labels`: int32 (n,), the cluster of each face; 0 is the largest cluster, -1 is noise.
+    `figures`: `method`, `parameters`, `clusters`, `noise` (faces), `inertia` (all faces, with weights), `silhouette`
+    (without weights; None if undefined or not computed), `faces`, `distinct_codes`, and `seconds` per stage.
     """
 
     labels: np.ndarray
     figures: dict[str, Any]
 
 
-def method_class(name: str) -> type[Method]:
-    """The class of the method called `name`."""
+def load_method(name: str) -> type[Method]:
+    """The class of the method `name`. Raises ValueError if there is no such method."""
+    if name not in METHODS:
+        raise ValueError(f"'{name}' is not a clustering method; choose from {', '.join(METHODS)}")
     return getattr(import_module(f"facetools.clustering.{name}"), METHODS[name])
 
 
-def cluster(points: Points, name: str, k: int | None, parameters: Parameters, *, judge: bool = True) -> Clustering:
-    """Clusters `points` by the method `name` into `k` clusters, and judges the result by silhouette if `judge`."""
-    _require(points, name, k)
+def check_parameters(parameters: Parameters, name: str) -> None:
+    """Raise ValueError if there is no method `name`, or if it does not support this combination of parameters."""
+    load_method(name)
+    metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
+    if name == "agglomerative" and parameters.linkage == "ward" and metric != "euclidean":
+        raise ValueError(f"ward linkage takes the euclidean metric only, not {parameters.metric}")
+
+
+def check_k(k: int | None, name: str) -> None:
+    """Raise ValueError if `k` is missing, below 1, or given to a method that determines the number of clusters."""
+    requires_k = load_method(name).requires_k
+    if requires_k and k is None:
+        raise ValueError(f"the method {name} needs the number of clusters, k")
+    if k is not None and not requires_k:
+        raise ValueError(f"the method {name} finds the number of clusters itself; omit k")
+    if k is not None and k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1")
+
+
+def cluster(
+    points: Points, name: str, k: int | None, parameters: Parameters, *, with_silhouette: bool = True
+) -> Clustering:
+    """Cluster `points` by the method `name` into `k` clusters.
+
+    `k` is None for methods that determine the number of clusters. Raises ValueError for invalid arguments,
+    MemoryLimitError if memory does not suffice.
+    """
     check_parameters(parameters, name)
+    check_k(k, name)
+    _require_faces(points)
     started = time.perf_counter()
-    method = method_class(name)(points, parameters)
-    return _evaluate(points, name, method, k, parameters, judge, started)
+    method = load_method(name)(points, parameters)
+    return _run(method, points, name, k, parameters, started, with_silhouette=with_silhouette)
 
 
 def compare(
@@ -61,59 +92,69 @@ def compare(
     on_failure: Callable[[str, str], None],
     on_result: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
-    """The figures of each method for each k, `k` being one of them: None for methods that find the number themselves.
+    """Yield the figures of each method for each k, with the key `k` added.
 
-    The work that serves every k of a method is done once. `on_failure` is told what cannot be had, by method and k.
+    Methods that determine the number of clusters run once, with k = None. Each method shares the work that does not
+    depend on k. If a method fails, `on_failure(method and k, reason)` is called and its larger k are skipped.
+    `on_result()` is called after each clustering.
     """
     ks = list(ks)
     for name in names:
         started = time.perf_counter()
         try:
-            _require(points, name, 1)
             check_parameters(parameters, name)
-            method = method_class(name)(points, parameters)
+            _require_faces(points)
+            method = load_method(name)(points, parameters)
         except ValueError as error:
             on_failure(name, str(error))
             continue
-        for k in ks if method.takes_k else [None]:
+        for k in ks if method.requires_k else [None]:
             try:
-                yield {"k": k, **_evaluate(points, name, method, k, parameters, True, started).figures}
+                yield {"k": k, **_run(method, points, name, k, parameters, started).figures}
             except ValueError as error:
-                on_failure(
-                    name if k is None else f"{name} with k = {k}{' and more' if k != ks[-1] else ''}", str(error)
-                )
-                break  # as each larger one would fail
+                skipped = "" if k is None else f" with k = {k}{'' if k == ks[-1] else ' and more'}"
+                on_failure(name + skipped, str(error))
+                break  # larger k would fail for the same reason
             on_result()
             started = time.perf_counter()
 
 
-def _require(points: Points, name: str, k: int | None) -> None:
+def _require_faces(points: Points) -> None:
     if not points.faces:
         raise ValueError("there are no faces to cluster")
-    if k is None and method_class(name).takes_k:
-        raise ValueError(f"the method {name} needs the number of clusters, k")
 
 
-def _evaluate(
-    points: Points, name: str, method: Method, k: int | None, parameters: Parameters, judge: bool, started: float
+def _run(
+    method: Method,
+    points: Points,
+    name: str,
+    k: int | None,
+    parameters: Parameters,
+    started: float,
+    *,
+    with_silhouette: bool = True,
 ) -> Clustering:
-    found = method.labels(k if method.takes_k else None)
-    per_row = len(found) == len(points.counts)
-    labels = renumber(found, points.counts if per_row else None)
-    clustered = time.perf_counter()
-    score = mean_silhouette(points, labels, parameters.jobs, parameters.watch) if judge else None
-    judged = time.perf_counter()
-    faces = labels[points.inverse] if per_row else labels
-    used: dict[str, Any] = {"k": k} if method.takes_k else {}
+    """`started` is the time (perf_counter) at which the work for this clustering began."""
+    labels = method.compute_labels(k)
+    is_per_row = len(labels) == len(points.counts)
+    labels = renumber_by_size(labels, points.counts if is_per_row else None)
+    cluster_end = time.perf_counter()
+    silhouette = mean_silhouette(points, labels, parameters.jobs, parameters.monitor) if with_silhouette else None
+    silhouette_end = time.perf_counter()
+    face_labels = labels[points.inverse] if is_per_row else labels
+    used_parameters = {field: getattr(parameters, field) for field in method.parameter_names}
     figures = {
         "method": name,
-        "parameters": used | {field: getattr(parameters, field) for field in method.uses},
+        "parameters": ({"k": k} if method.requires_k else {}) | used_parameters,
         "clusters": int(labels.max(initial=-1)) + 1,
-        "noise": int((faces < 0).sum()),
+        "noise": int((face_labels < 0).sum()),
         "inertia": inertia(points, labels),
-        "silhouette": score,
+        "silhouette": silhouette,
         "faces": points.faces,
         "distinct_codes": len(points.counts),
-        "seconds": {"cluster": round(clustered - started, 3), "silhouette": round(judged - clustered, 3)},
+        "seconds": {
+            "cluster": round(cluster_end - started, 3),
+            "silhouette": round(silhouette_end - cluster_end, 3),
+        },
     }
-    return Clustering(faces, figures)
+    return Clustering(face_labels, figures)

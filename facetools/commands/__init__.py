@@ -1,1 +1,1 @@
-"""The commands, one file each: parse, call, write."""
+"""The commands, one file each: parse options, call the library, write the result."""

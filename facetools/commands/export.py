@@ -1,4 +1,4 @@
-"""Writes a checkpoint as an ONNX file, for programs that know nothing of facetools. Run it as a module:
+"""Export the network of a checkpoint as ONNX, for other programs. Run it as a module:
 
 python -m facetools.commands.export run/best.pt -o best.onnx
 """
@@ -11,19 +11,23 @@ from typing import Annotated
 import typer
 
 from facetools.commands.job import Job
+from facetools.commands.options import OUTPUT
 from facetools.commands.running import command
 
 
 @command
 def export(
     job: Job,
-    model: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint of fa-train, of MobileNetV2.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="ONNX", help="Where the network is written.")],
+    model: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint of fa-train with MobileNetV2.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="ONNX", help="File to write.", rich_help_panel=OUTPUT)
+    ],
 ) -> None:
-    """Write the network of a checkpoint as an ONNX file.
+    """Export the network of a checkpoint as ONNX.
 
-    It takes `pixels`, uint8 (n, height, width, 3) in RGB, and gives `scores`, float32 (n, attributes) from 0 to 1;
-    `attributes` in its metadata names them. Scaling of pixels and averaging with the mirror image are part of it.
+    Input: `pixels`, uint8 (n, height, width, 3), RGB. Output: `scores`, float32 (n, attributes), 0 to 1. The metadata
+    entry `attributes` names the attributes. The network includes the scaling of pixels and the averaging with the
+    mirror image.
     \f
     Examples:
       python -m facetools.commands.export run/best.pt -o best.onnx
@@ -33,7 +37,7 @@ def export(
     from facetools.runtime import files
 
     files.write_atomically(output, build_onnx_model(checkpoint.read_checkpoint(Path(model))).SerializeToString())
-    job.done(f"{output} is written")
+    job.done(f"wrote {output}")
 
 
 main = export

@@ -1,4 +1,4 @@
-"""One run of a command: its settings, messages on stderr, progress and exit code."""
+"""One run of a command: its shared options, messages and progress on stderr, and its exit code."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from facetools import __version__
 from facetools.commands.options import OnError
 from facetools.runtime.processes import ProcessInfo
 
-FAILED = 1
+#: Exit codes: nothing was written; some inputs were left out; training can be resumed; Ctrl-C.
+EXIT_FAILED, EXIT_INCOMPLETE, EXIT_RESUME, EXIT_INTERRUPTED = 1, 3, 75, 130
 
 
-LEFT_OUT = 3
-
-
-RESUME = 75
-
-
-INTERRUPTED = 130
-
-
-class Failure(Exception):
-    """A failure whose message is the whole story; the command ends with exit code 1."""
+class CommandError(Exception):
+    """A failure whose message says all that the user needs to know. The command exits with code 1."""
 
 
 @dataclass
 class Job:
-    """One run of a command: what its shared options say, and its words on stderr. One whose `place` is not the first of
-    the processes of a run names inputs that fail, and leaves all else to that one."""
+    """One run of a command: the values of the shared options, and all output on stderr.
+
+    In a job of several processes, `process` tells which one this is. Only the first process prints messages and
+    progress; the others print just the inputs that fail.
+    """
 
     name: str
     seed: int = 0
@@ -42,74 +37,71 @@ class Job:
     verbose: bool = False
     debug: bool = False
     process: ProcessInfo = field(default_factory=ProcessInfo)
+    #: The number of inputs that failed and were left out.
     failures: int = 0
     exit_code: int = 0
-    _started: float = field(default_factory=time.monotonic)
+    _start_time: float = field(default_factory=time.monotonic)
     _progress: _Progress | None = None
-    _done: str = ""
-
-    @property
-    def is_secondary(self) -> bool:
-        """Whether another process speaks for this one."""
-        return not self.process.is_first
+    _summary: str = ""
 
     def say(self, message: str) -> None:
-        """A line on stderr, unless --quiet."""
-        if not (self.quiet or self.is_secondary):
+        """Print a line on stderr, unless --quiet."""
+        if self.process.is_first and not self.quiet:
             self._print(message)
 
     def detail(self, message: str) -> None:
-        """A line on stderr with --verbose."""
-        if self.verbose and not self.is_secondary:
+        """Print a line on stderr if --verbose."""
+        if self.process.is_first and self.verbose:
             self._print(message)
 
-    def report_failure(self, what: str, reason: str) -> None:
-        """Names an input that is left out, and stops at it with --on-error stop."""
+    def report_failure(self, name: str, reason: str) -> None:
+        """Report and count an input that is left out. With --on-error stop, raise CommandError instead."""
         if self.on_error == "stop":
-            raise Failure(f"{what}: {reason}")
+            raise CommandError(f"{name}: {reason}")
         self.failures += 1
-        self._print(f"left out {what}: {reason}")
+        self._print(f"left out {name}: {reason}")
 
-    def done(self, what: str) -> None:
-        """Says what was done; it is printed when the command ends."""
-        self._done = what
+    def done(self, summary: str) -> None:
+        """Set the summary that `end` prints, such as `160 faces`."""
+        self._summary = summary
 
     def end(self) -> None:
-        """The last lines: how many inputs were left out; what was done, with version, time and memory."""
+        """Print the number of inputs left out, then the summary with version, time and peak memory."""
         from facetools.runtime import memory
 
-        if self.failures and not self.is_secondary:
+        if self.failures and self.process.is_first:
             self._print(f"{pluralize(self.failures, 'input was', 'inputs were')} left out")
             if self.on_error == "report":
-                self.exit_code = self.exit_code or LEFT_OUT
-        if self._done:
-            seconds = time.monotonic() - self._started
-            self.say(f"{self._done}; version {__version__}, {seconds:.1f} s, peak memory {memory.peak() / 1e6:.0f} MB")
+                self.exit_code = self.exit_code or EXIT_INCOMPLETE
+        if self._summary:
+            seconds = time.monotonic() - self._start_time
+            peak = memory.peak() / 1e6
+            self.say(f"{self._summary}; version {__version__}, {seconds:.1f} s, peak memory {peak:.0f} MB")
 
     @contextmanager
     def progress(self, unit: str, total: int | None = None) -> Iterator[ProgressCounter]:
-        """Shows progress while the block runs, told by calls with the number of units done since the last."""
-        with self._shown(unit, total) as progress:
+        """Show progress while the block runs. The block calls the counter with the number of units just completed."""
+        with self._show_progress(unit, total) as progress:
             yield ProgressCounter(progress)
 
     @contextmanager
-    def stage(self, what: str) -> Iterator[Callable[[float], None]]:
-        """Shows how far the one thing is that the block does, told by calls with the share done, 0 to 1."""
-        with self._shown(what, None, share=True) as progress:
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Show the progress of one long computation. The block calls the callback with the fraction done, 0 to 1."""
+        with self._show_progress(name, None, is_fraction=True) as progress:
             yield progress.show
 
     @contextmanager
-    def _shown(self, unit: str, total: int | None, share: bool = False) -> Iterator[_Progress]:
-        if self.quiet or self.is_secondary:
-            yield _Progress(self, unit, total, share)
+    def _show_progress(self, unit: str, total: int | None, is_fraction: bool = False) -> Iterator[_Progress]:
+        if self.quiet or not self.process.is_first:
+            yield _Progress(self, unit, total, is_fraction)
             return
-        around = self._progress
-        self._progress = (_ProgressBar if sys.stderr.isatty() else _ProgressLines)(self, unit, total, share)
+        outer = self._progress
+        self._progress = (_ProgressBar if sys.stderr.isatty() else _ProgressLog)(self, unit, total, is_fraction)
         try:
             yield self._progress
         finally:
             self._progress.close()
-            self._progress = around
+            self._progress = outer
 
     def _print(self, message: str) -> None:
         line = f"{self.name}: {message}"
@@ -120,100 +112,99 @@ class Job:
 
 
 class ProgressCounter:
-    """Counts what is done, and has it shown."""
+    """Counts completed units and updates the display."""
 
     def __init__(self, progress: _Progress) -> None:
-        self._progress, self._done = progress, 0
+        self._progress, self._count = progress, 0
 
-    def __call__(self, more: int) -> None:
-        self._done += more
-        self._progress.show(self._done)
+    def __call__(self, units: int) -> None:
+        self._count += units
+        self._progress.show(self._count)
 
-    def begin_at(self, done: int) -> None:
-        """So much was done before, at another time."""
-        self._done = done
-        self._progress.begin_at(done)
+    def start_from(self, count: int) -> None:
+        """Count from `count` units that an earlier run completed; they do not enter rate and time left."""
+        self._count = count
+        self._progress.start_from(count)
 
 
 class _Progress:
-    """How far something is: a number of units, of a total where that is known, or (`share`) a share of 1. The one that
-    is neither a bar nor lines shows nothing."""
+    """Progress in units of an optional `total`, or, if `is_fraction`, as a fraction of 1. Displays nothing itself."""
 
-    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
-        self._job, self._unit, self._share = job, unit, share
-        self._total = 1 if share else total
-        self._started, self._before = time.monotonic(), 0.0
+    def __init__(self, job: Job, unit: str, total: int | None, is_fraction: bool) -> None:
+        self._job, self._unit, self._is_fraction = job, unit, is_fraction
+        self._total = 1 if is_fraction else total
+        self._start_time, self._start = time.monotonic(), 0.0
 
-    def begin_at(self, done: float) -> None:
-        self._started, self._before = time.monotonic(), done
+    def start_from(self, done: float) -> None:
+        self._start_time, self._start = time.monotonic(), done
 
     def show(self, done: float) -> None: ...
 
     def close(self) -> None: ...
 
-    def _told(self, done: float) -> str:
-        if self._share:
+    def _text(self, done: float) -> str:
+        if self._is_fraction:
             return f"{done:.0%}"
-        of = "" if self._total is None else f" of {self._total:,}"
-        rate = (done - self._before) / max(time.monotonic() - self._started, 1e-9)
-        return f"{done:,.0f}{of}, {rate:,.0f}/s"
+        total = "" if self._total is None else f" of {self._total:,}"
+        rate = (done - self._start) / max(time.monotonic() - self._start_time, 1e-9)
+        return f"{done:,.0f}{total}, {rate:,.0f}/s"
 
 
-class _ProgressLines(_Progress):
-    """A plain line every ten seconds, for logs."""
+class _ProgressLog(_Progress):
+    """Prints a plain line every ten seconds, for log files."""
 
-    EVERY = 10.0
+    INTERVAL_SECONDS = 10.0
 
-    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
-        super().__init__(job, unit, total, share)
-        self._said = self._started
+    def __init__(self, job: Job, unit: str, total: int | None, is_fraction: bool) -> None:
+        super().__init__(job, unit, total, is_fraction)
+        self._print_time = self._start_time
 
     def show(self, done: float) -> None:
         now = time.monotonic()
-        if now - self._said < self.EVERY:
+        if now - self._print_time < self.INTERVAL_SECONDS:
             return
-        self._said = now
-        left = ""
-        if self._total and done > self._before:
-            seconds = round((self._total - done) * (now - self._started) / (done - self._before))
-            left = f", {seconds // 60}:{seconds % 60:02d} left"
-        self._job.say(f"{self._unit}: {self._told(done)}{left}")
+        self._print_time = now
+        time_left = ""
+        if self._total and done > self._start:
+            seconds = round((self._total - done) * (now - self._start_time) / (done - self._start))
+            time_left = f", {seconds // 60}:{seconds % 60:02d} left"
+        self._job.say(f"{self._unit}: {self._text(done)}{time_left}")
 
 
 class _ProgressBar(_Progress):
-    """A bar on a terminal, with the time left; one that starts while another runs is shown below it."""
+    """A progress bar on a terminal, with the time left. A nested bar is shown below the outer one."""
 
-    def __init__(self, job: Job, unit: str, total: int | None, share: bool) -> None:
+    def __init__(self, job: Job, unit: str, total: int | None, is_fraction: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        super().__init__(job, unit, total, share)
-        self._around = job._progress if isinstance(job._progress, _ProgressBar) else None
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        super().__init__(job, unit, total, is_fraction)
+        self._outer = job._progress if isinstance(job._progress, _ProgressBar) else None
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
         self._bars: Progress = (
-            self._around._bars
-            if self._around
+            self._outer._bars
+            if self._outer
             else Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         )
-        self._task = self._bars.add_task(unit, total=self._total, told=self._told(0))
+        self._task = self._bars.add_task(unit, total=self._total, text=self._text(0))
         self._bars.start()
 
-    def begin_at(self, done: float) -> None:
-        super().begin_at(done)
-        self._bars.reset(self._task, completed=int(done), told=self._told(done))
+    def start_from(self, done: float) -> None:
+        super().start_from(done)
+        self._bars.reset(self._task, completed=int(done), text=self._text(done))
 
     def show(self, done: float) -> None:
-        self._bars.update(self._task, completed=done, told=self._told(done))
+        self._bars.update(self._task, completed=done, text=self._text(done))
 
     def print(self, line: str) -> None:
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._bars.remove_task(self._task)
-        if not self._around:
+        if not self._outer:
             self._bars.stop()
 
 
-def pluralize(number: int, one: str, more: str = "") -> str:
-    """So many of what is called so: `1 face`, `1,000 faces`."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+def pluralize(count: int, singular: str, plural: str = "") -> str:
+    """Return the count and the matching noun: `1 face`, `1,000 faces`. The plural adds an s by default."""
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the groups in which --help lists options."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+#: Headings of the groups of options in --help, which lists groups in the order of their first option.
+INPUT, METHOD, OUTPUT, RUN = "Input options", "Method options", "Output options", "Run options"
+
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """(height, width) of a size given as `96` (square) or `96x80` (height x width)."""
+    """Return (height, width) of a size written as `96` (square) or `96x80`. Raises ValueError for anything else."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(re.fullmatch("[0-9]+", part) and int(part) > 0 for part in parts):
         raise ValueError(f"'{text}' is not a size in pixels; give a number, or height x width as in 96x80")
     return int(parts[0]), int(parts[-1])
+
+
+def read_size_option(option: str, text: str | None) -> tuple[int, int] | None:
+    """Return the (height, width) that an option sets; None if it is not given. Anything else is a usage error."""
+    try:
+        return None if text is None else parse_image_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 OnError = Literal["report", "skip", "stop"]
@@ -23,25 +34,34 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Image files, folders, zip or tar archives, .txt lists, or - for paths on stdin.",
+        help="Image files, folders, zip or tar archives, .txt lists of paths, or - for paths on stdin.",
     ),
 ]
 
 
-TableInput = Annotated[
-    str, typer.Argument(metavar="[TABLE]", help="A face table, JSONL or NPY; - or absent for stdin.")
+TableInput = Annotated[str, typer.Argument(metavar="[TABLE]", help="A face table, JSONL or NPY; - is stdin.")]
+
+
+Null = Annotated[
+    bool,
+    typer.Option("--null", "-0", help="Paths on stdin end with NUL instead of newline.", rich_help_panel=INPUT),
 ]
 
 
-Null = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end with NUL, not newline.")]
-
-
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for stdout.")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout.", rich_help_panel=OUTPUT),
+]
 
 
 Format = Annotated[
     Literal["jsonl", "npy"] | None,
-    typer.Option("--format", help="The encoding; by default as FILE is called, or else as TABLE has it, or jsonl."),
+    typer.Option(
+        "--format",
+        help="Encoding of the output table. By default the suffix of FILE decides, else the encoding of the input "
+        "table, else jsonl.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -50,19 +70,25 @@ AttributesOption = Annotated[
     typer.Option(
         "--attributes",
         metavar="LIST",
-        help="Presets (celeba40, paper37, paper10) and attribute names, separated by commas.",
+        help="Attributes to use: presets (celeba40, paper37, paper10) and names, separated by commas.",
+        rich_help_panel=INPUT,
     ),
 ]
 
 
-# The options of every command; `command` adds them to its signature
+#: The options of every command, with their defaults; `running.command` adds them to its signature.
 SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
     "seed": (
-        Annotated[int, typer.Option("--seed", metavar="N", help="The seed of all that is random.", min=0)],
+        Annotated[
+            int, typer.Option("--seed", metavar="N", help="Seed of all random numbers.", min=0, rich_help_panel=RUN)
+        ],
         0,
     ),
     "device": (
-        Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")],
+        Annotated[
+            str,
+            typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN),
+        ],
         "auto",
     ),
     "jobs": (
@@ -72,8 +98,9 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--jobs",
                 "-j",
                 metavar="N",
-                help="Threads to use; by default SLURM_CPUS_PER_TASK, else the CPUs this process may use.",
+                help="Number of threads. By default SLURM_CPUS_PER_TASK, else the CPUs available to the process.",
                 min=1,
+                rich_help_panel=RUN,
             ),
         ],
         None,
@@ -83,12 +110,25 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
             OnError,
             typer.Option(
                 "--on-error",
-                help="An input that fails: report it and exit 3 at the end, skip it and exit 0, or stop with exit 1.",
+                help="If an input fails: report it, continue and exit with 3 (report) or 0 (skip), or exit with 1 at "
+                "once (stop).",
+                rich_help_panel=RUN,
             ),
         ],
         "report",
     ),
-    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but what went wrong.")], False),
-    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")], False),
-    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")], False),
+    "quiet": (
+        Annotated[
+            bool, typer.Option("--quiet", "-q", help="Print only errors and failed inputs.", rich_help_panel=RUN)
+        ],
+        False,
+    ),
+    "verbose": (
+        Annotated[bool, typer.Option("--verbose", "-v", help="Print more details on stderr.", rich_help_panel=RUN)],
+        False,
+    ),
+    "debug": (
+        Annotated[bool, typer.Option("--debug", help="Print the traceback if the command fails.", rich_help_panel=RUN)],
+        False,
+    ),
 }

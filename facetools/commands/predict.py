@@ -1,4 +1,4 @@
-"""fa-predict: images in, a face table with scores out."""
+"""fa-predict: read images, write a face table with scores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import check_output, choose_encoding, image_paths
-from facetools.commands.job import Failure, Job, pluralize
-from facetools.commands.options import Format, Null, Output, Sources
+from facetools.commands.files import check_output, choose_encoding, find_image_paths
+from facetools.commands.job import CommandError, Job, pluralize
+from facetools.commands.options import INPUT, METHOD, OUTPUT, Format, Null, Output, Sources
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
@@ -24,57 +24,79 @@ if TYPE_CHECKING:
     from facetools.table.parts import TableParts
     from facetools.table.streams import Encoding
 
-    #: The table of some images, batch after batch.
-    Tables = Callable[[list[str]], Iterator[Table]]
+    #: Predicts the images at some paths, and yields the rows of the table in batches.
+    PredictTables = Callable[[list[str]], Iterator[Table]]
+
+#: At least this many parts per process balance the work; at most this many batches per part limit what a restart loses.
+PARTS_PER_PROCESS, MAX_BATCHES_PER_PART = 4, 64
 
 
 @command
 def fa_predict(
     job: Job,
     sources: Sources,
+    *,
+    partition: Annotated[
+        Literal["train", "valid", "test"] | None,
+        typer.Option(
+            "--partition", help="Use only this partition of a folder in CelebA's layout.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Attach true labels from a CelebA attribute list, a CelebA folder or a face table, and print the "
+            "accuracy.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    null: Null = False,
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             "-m",
             metavar="FILE",
-            help="A checkpoint of fa-train; by default the starter model that comes along.",
+            help="Checkpoint of fa-train. By default the starter model included in facetools.",
+            rich_help_panel=METHOD,
         ),
-    ] = None,
-    output: Output = "-",
-    format: Format = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE",
-            help="Attach the truth from a CelebA attribute list, a CelebA folder or a face table, and print accuracy.",
-        ),
-    ] = None,
-    partition: Annotated[
-        Literal["train", "valid", "test"] | None,
-        typer.Option("--partition", help="Take this part of a CelebA folder only."),
     ] = None,
     thresholds: Annotated[
         Literal["0.5", "accuracy", "balanced"],
         typer.Option(
-            help="Move the scores so that 0.5 decides as did best in validation, by accuracy or balanced accuracy."
+            help="Shift the scores of each attribute so that 0.5 becomes the threshold with the best validation "
+            "accuracy, or balanced accuracy. 0.5 leaves scores unchanged.",
+            rich_help_panel=METHOD,
         ),
     ] = "0.5",
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images computed at a time.")] = 64,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Images per batch.", rich_help_panel=METHOD)
+    ] = 64,
+    output: Output = "-",
+    format: Format = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what is done in FILE.parts, and continue from there.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Write the table in parts to FILE.parts, and continue there after an interruption.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Leave the table in parts, FILE.parts/*.npy, instead of joining them.")
+        bool,
+        typer.Option(
+            "--parts", help="Leave the table in FILE.parts/*.npy; do not join the parts.", rich_help_panel=OUTPUT
+        ),
     ] = False,
-    null: Null = False,
 ) -> None:
     """Predict the facial attributes of images.
 
-    Writes a face table with a score from 0 to 1 for each attribute of each image, in the order of the images. A
-    folder in CelebA's layout stands for its images. Processes started together by torchrun or srun share the images
-    and write one table.
+    Writes a face table with one row per image, in the order of the images: its path and a score from 0 to 1 per
+    attribute. A folder in CelebA's layout stands for its images.
+
+    Several processes, started by torchrun or srun, divide the images among themselves and write one table.
     \f
     Examples:
       fa-predict faces/ > scores.jsonl
@@ -93,123 +115,135 @@ def fa_predict(
     from facetools.table.parts import TableParts
 
     check_output(output, format)
-    here = process_info()
-    in_parts = here.world > 1 or resume or parts
+    process = process_info()
+    in_parts = process.world > 1 or resume or parts
     if in_parts and output == "-":
-        raise typer.BadParameter("parts of a table lie beside its file: name one", param_hint="--output")
-    job.process = here
-    with join_processes(here) as group:
+        raise typer.BadParameter(
+            "the parts of a table lie beside its file, so it cannot be stdout; name a file", param_hint="--output"
+        )
+    job.process = process
+    with join_processes(process) as group:
         if model is None:
             job.say(
-                "the starter model predicts, for want of --model; facetools/network/starter/README.md says how well"
+                "the starter model predicts, because there is no --model; facetools/network/starter/README.md gives "
+                "its accuracy"
             )
-        chosen = STARTER_MODEL if model is None else Path(model)
-        chosen.stat()  # rather than to fail after a long list of images
-        paths = image_paths(sources, null=null, partition=partition)
-        network = load_predictor(chosen, job.device, images=len(paths), local_rank=here.local_rank)
-        config = network.config
-        truth = GroundTruth.read(labels, config.attributes) if labels else None
+        checkpoint = STARTER_MODEL if model is None else Path(model)
+        checkpoint.stat()  # fail before listing the images, which may take long
+        paths = find_image_paths(sources, null=null, partition=partition)
+        predictor = load_predictor(checkpoint, job.device, images=len(paths), local_rank=process.local_rank)
+        attributes = predictor.config.attributes
+        truth = GroundTruth.read(labels, attributes) if labels else None
         if truth is not None:
-            paths = truth.known(paths, job.report_failure if here.is_first else lambda path, reason: None)
-        unknown = job.failures
-        choose_precision(network, paths, jobs=job.jobs)
-        moved = None if thresholds == "0.5" else _thresholds(network.parts, thresholds, chosen)
-        judge = _Judge()
+            # All processes leave out the same images, so only the first one reports them.
+            paths = truth.filter_labeled(paths, job.report_failure if process.is_first else lambda path, reason: None)
+        unlabeled = job.failures
+        choose_precision(predictor, paths, jobs=job.jobs)
+        cutoffs = None if thresholds == "0.5" else _thresholds(predictor.entries, thresholds, checkpoint)
+        evaluation = _Evaluation()
 
-        def tables(some: list[str]) -> Iterator[Table]:
-            for names, scores in predict_images(network, some, batch, jobs=job.jobs, on_failure=job.report_failure):
-                values = columns.AttributeColumns(
-                    config.attributes, scores if moved is None else recenter_scores(scores, moved)
+        def predict_tables(chunk: list[str]) -> Iterator[Table]:
+            for names, scores in predict_images(predictor, chunk, batch, jobs=job.jobs, on_failure=job.report_failure):
+                values = scores if cutoffs is None else recenter_scores(scores, cutoffs)
+                yield columns.Table(
+                    columns.encode_paths(names),
+                    columns.AttributeColumns(attributes, values),
+                    None if truth is None else truth.labels_for(names),
                 )
-                yield columns.Table(columns.encode_paths(names), values, None if truth is None else truth.of(names))
 
         encoding = choose_encoding(format, output)
         if not in_parts:
             with streams.open_writer(output, encoding) as writer, job.progress("images", len(paths)) as advance:
-                for block in tables(paths):
+                for block in predict_tables(paths):
                     writer.write(block)
-                    judge.see(block)
+                    evaluation.add(block)
                     advance(len(block))
-                if not judge.rows:
-                    raise Failure(f"none of the {len(paths)} images could be read")
+                if not evaluation.rows:
+                    raise CommandError(f"none of the {len(paths)} images could be read")
         else:
             folder = Path(output + ".parts")
-            if here.is_first:
-                # At least four parts a process, so that none waits long for another.
-                size = batch * max(1, min(64, math.ceil(len(paths) / (4 * here.world * batch))))
-                digest = hashlib.sha256(chosen.read_bytes()).hexdigest()
-                about = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
-                TableParts.begin(folder, paths, size, about, resume=resume)
-            group.follow("begun")
-            made = TableParts.found(folder, paths)
-            _make(job, group, made, tables)
-            group.arrive("made")
-            if here.is_first:
-                _join(made, None if parts else output, encoding, judge)
-                job.failures = unknown + len(paths) - judge.rows
-    judge.tell(job)
+            if process.is_first:
+                batches = math.ceil(len(paths) / (PARTS_PER_PROCESS * process.world * batch))
+                part_size = batch * max(1, min(MAX_BATCHES_PER_PART, batches))
+                digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+                settings = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
+                TableParts.create(folder, paths, part_size, settings, resume=resume)
+            group.wait_for_first("parts created")
+            table_parts = TableParts.open(folder, paths)
+            _predict_parts(job, group, table_parts, predict_tables)
+            group.arrive("parts complete")
+            if process.is_first:
+                _join_parts(table_parts, None if parts else output, encoding, evaluation)
+                job.failures = unlabeled + len(paths) - evaluation.rows
+    evaluation.report(job)
 
 
-def _make(job: Job, group: ProcessGroup, parts: TableParts, tables: Tables) -> None:
-    """Makes the missing ones of this process's parts."""
+def _predict_parts(job: Job, group: ProcessGroup, parts: TableParts, predict_tables: PredictTables) -> None:
+    """Predict those parts of this process's share that do not exist yet."""
     from facetools.table import streams
 
-    missing = parts.missing(group.share(len(parts)))
-    with job.progress("images", sum(len(parts.inputs(number)) for number in missing)) as advance:
+    missing = parts.find_missing(group.share(len(parts)))
+    with job.progress("images", sum(len(parts.part_inputs(number)) for number in missing)) as advance:
         for number in missing:
-            with streams.open_writer(str(parts.path(number)), "npy") as writer:
-                for block in tables(parts.inputs(number)):
+            with streams.open_writer(str(parts.part_path(number)), "npy") as writer:
+                for block in predict_tables(parts.part_inputs(number)):
                     group.check_peers()
                     writer.write(block)
                     advance(len(block))
 
 
-def _join(parts: TableParts, output: str | None, encoding: Encoding, judge: _Judge) -> None:
-    """Writes the table of all parts to `output`, and then deletes them; or leaves them, where that is None."""
+def _join_parts(parts: TableParts, output: str | None, encoding: Encoding, evaluation: _Evaluation) -> None:
+    """Write the rows of all parts to `output` and delete the parts. If `output` is None, only evaluate the rows."""
     from facetools.table import streams
 
     if output is None:
-        for block in parts.blocks():
-            judge.see(block)
+        for block in parts.read_blocks():
+            evaluation.add(block)
+        if not evaluation.rows:
+            raise CommandError("none of the images could be read")
         return
     with streams.open_writer(output, encoding) as writer:
-        for block in parts.blocks():
+        for block in parts.read_blocks():
             writer.write(block)
-            judge.see(block)
-        if not judge.rows:
-            raise Failure("none of the images could be read")
-    parts.remove()
+            evaluation.add(block)
+        if not evaluation.rows:
+            raise CommandError("none of the images could be read")
+    parts.delete()
 
 
-def _thresholds(kept: dict[str, Any], aim: str, model: Path) -> np.ndarray:
+def _thresholds(entries: dict[str, Any], criterion: str, checkpoint: Path) -> np.ndarray:
+    """Return the threshold of each attribute that was best in validation by `criterion`."""
     import numpy as np
 
-    if aim not in kept.get("thresholds", {}):
-        raise Failure(f"{model} has no thresholds for {aim}; best.pt of a run with images to validate on has them")
-    return np.array(kept["thresholds"][aim])
+    if criterion not in entries.get("thresholds", {}):
+        raise CommandError(
+            f"{checkpoint} has no thresholds for {criterion}; best.pt of a run with validation images has them"
+        )
+    return np.array(entries["thresholds"][criterion])
 
 
 @dataclass
-class _Judge:
-    """Sees the rows that are written, and tells how many they are and how right."""
+class _Evaluation:
+    """Counts the rows of the table, and compares their scores with their labels."""
 
     rows: int = 0
     _names: tuple[str, ...] = ()
-    _seen: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    _labels_and_scores: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
-    def see(self, block: Table) -> None:
+    def add(self, block: Table) -> None:
         self.rows += len(block)
         if block.labels is not None and block.scores is not None:
             self._names = block.labels.names
-            self._seen.append((block.labels.values, block.scores.select(self._names)))
+            self._labels_and_scores.append((block.labels.values, block.scores.select(self._names)))
 
-    def tell(self, job: Job) -> None:
-        if self._seen:
+    def report(self, job: Job) -> None:
+        """Print the mean metrics, if there are labels, and set the summary of the job."""
+        if self._labels_and_scores:
             import numpy as np
 
             from facetools.prediction import metrics
 
-            labels, scores = zip(*self._seen, strict=True)
+            labels, scores = zip(*self._labels_and_scores, strict=True)
             mean = metrics.mean_metrics(np.concatenate(labels), np.concatenate(scores))
             job.say(
                 f"{len(self._names)} attributes: mean accuracy {mean['accuracy']:.2%}, balanced accuracy "

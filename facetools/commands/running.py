@@ -1,4 +1,4 @@
-"""Run a command: shared options, signals, exit codes."""
+"""Run a command: shared options, grouped help, signals and exit codes. The entry point is the decorator `command`."""
 
 from __future__ import annotations
 
@@ -10,64 +10,75 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from facetools import __version__
-from facetools.commands.job import FAILED, INTERRUPTED, Failure, Job
-from facetools.commands.options import SHARED_OPTIONS
+from facetools.commands.job import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, Job
+from facetools.commands.options import RUN, SHARED_OPTIONS
 from facetools.runtime.extras import MissingExtraError
 from facetools.runtime.hardware import cuda_version, usable_cpus
 from facetools.runtime.processes import PeerError
 
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
+
 
 class _Terminated(BaseException):
-    """SIGTERM came; unwinds so that no partial file stays."""
+    """Raised on SIGTERM, so that partial files are deleted."""
+
+
+class _GroupedCommand(TyperCommand):
+    """A command whose --help lists options by their group (`rich_help_panel`)."""
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                group = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or RUN
+                groups.setdefault(group, []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
 
 
 def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
-    """The `main` of the command whose body is `fa_NAME(job, ...)`: adds the shared options, runs it, exits.
+    """Turn `body`, a function fa_NAME(job, ...), into the `main` of a command: parse options, run the body, exit.
 
-    The docstring is its help; what follows a form feed, its examples, is shown after the options.
+    The signature of `body` defines its options; the shared options are added. Its docstring is the help text; the part
+    after a form feed, the examples, is shown after the options.
     """
     name = body.__name__.replace("_", "-")
 
-    def with_shared_options(**values: Any) -> None:
-        shared = {option: values.pop(option) for option in SHARED_OPTIONS}
-        shared["jobs"] = shared["jobs"] or usable_cpus()
-        values.pop("version")
-        _check_options(shared["device"], values)
-        job = Job(name, **shared)
-        if name != "fa-train":
-            # The members of a pipeline compute side by side: threads that wait must not hold the processors. Alone this
-            # costs a hundredth; two predictions at once on two cores take a third of the time. Training, alone as a
-            # rule, would lose a quarter.
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
-            _redirect_stdout()
-            body(job, **values)
-            sys.stdout.flush()
-            job.end()
-            if job.process.world > 1:  # torch's threads that let go of tensors would abort an interpreter that ends
-                _exit_now(job.exit_code)
-        except (typer.Exit, typer.BadParameter):
-            raise
-        except KeyboardInterrupt:
-            _exit_now(INTERRUPTED)
-        except _Terminated:
-            _exit_by_signal(signal.SIGTERM)
-        except BrokenPipeError:
-            _exit_by_signal(signal.SIGPIPE)
-        except Exception as error:
-            if job.debug:
-                raise
-            print(f"{name}: {_error_message(error)}", file=sys.stderr)
-            _exit_now(FAILED)
-        raise typer.Exit(job.exit_code)
+    def run_body(**values: Any) -> None:
+        _run(name, body, values)
 
-    signature = inspect.signature(body, eval_str=True)
-    own = list(signature.parameters.values())[1:]
+    parameters = _parameters(body)
+    run_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run_body.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    text, _, examples = inspect.cleandoc(body.__doc__ or "").partition("\f")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    app.command(name, cls=_GroupedCommand, help=text, epilog="\b\n" + examples.strip(), context_settings=settings)(
+        run_body
+    )
+
+    def main() -> NoReturn:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+        app(prog_name=name)
+        raise AssertionError("unreachable")
+
+    main.app = app  # type: ignore[attr-defined]
+    return main
+
+
+def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
+    """Return the parameters of a command: those of `body` without the job, the shared options and --version."""
+    own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     shared = [
         inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for option, (annotation, default) in SHARED_OPTIONS.items()
@@ -78,30 +89,54 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
         default=False,
         annotation=Annotated[
             bool,
-            typer.Option("--version", is_eager=True, callback=_show_version, help="Show versions and exit."),
+            typer.Option(
+                "--version",
+                is_eager=True,
+                callback=_show_version,
+                help="Print the versions of facetools and its libraries and exit.",
+                rich_help_panel=RUN,
+            ),
         ],
     )
-    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    with_shared_options.__signature__ = inspect.Signature([*keyword, *shared, version])  # type: ignore[attr-defined]
-    with_shared_options.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in (*keyword, *shared, version)
-    }
-    text, _, examples = inspect.cleandoc(body.__doc__ or "").partition("\f")
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    app.command(name, help=text, epilog="\b\n" + examples.strip(), context_settings=settings)(with_shared_options)
+    return [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *shared, version]
 
-    def main() -> NoReturn:
-        signal.signal(signal.SIGTERM, _terminate)
-        app(prog_name=name)
-        raise AssertionError("unreachable")
 
-    main.app = app  # type: ignore[attr-defined]
-    return main
+def _run(name: str, body: Callable[..., None], values: dict[str, Any]) -> NoReturn:
+    """Run the body of a command with the `values` of its options, and exit."""
+    shared = {option: values.pop(option) for option in SHARED_OPTIONS}
+    shared["jobs"] = shared["jobs"] or usable_cpus()
+    values.pop("version")
+    _check_options(shared["device"], values)
+    job = Job(name, **shared)
+    if name != "fa-train":
+        # The commands of a pipeline run side by side, so waiting threads must not spin. Training usually runs alone
+        # and is faster with spinning threads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        _redirect_stdout()
+        body(job, **values)
+        sys.stdout.flush()
+        job.end()
+        if job.process.world > 1:  # torch's communication threads can abort the interpreter while it shuts down
+            _exit_now(job.exit_code)
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        _exit_now(EXIT_INTERRUPTED)
+    except _Terminated:
+        _exit_by_signal(signal.SIGTERM)
+    except BrokenPipeError:
+        _exit_by_signal(signal.SIGPIPE)
+    except Exception as error:
+        if job.debug:
+            raise
+        print(f"{name}: {_error_message(error)}", file=sys.stderr)
+        _exit_now(EXIT_FAILED)
+    raise typer.Exit(job.exit_code)
 
 
 def _check_options(device: str, values: dict[str, Any]) -> None:
-    """What options of any command cannot be."""
+    """Raise a usage error for an unknown device or an option that is NaN."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise typer.BadParameter(f"'{device}' is no device; give auto, cpu, cuda or cuda:N", param_hint="--device")
     for option, value in values.items():
@@ -110,62 +145,64 @@ def _check_options(device: str, values: dict[str, Any]) -> None:
 
 
 def _error_message(error: Exception) -> str:
-    """A failure in one sentence."""
+    """Return one sentence about the failure."""
     if isinstance(error, OSError) and error.strerror:
         return f"{'cannot write' if error.filename is None else error.filename}: {error.strerror}"
     if isinstance(error, MemoryError):
         return "out of memory"
-    if isinstance(error, Failure | PeerError | MissingExtraError | ValueError | ArithmeticError):
+    if isinstance(error, CommandError | PeerError | MissingExtraError | ValueError | ArithmeticError):
         return str(error)
-    return f"{type(error).__name__}: {error} (this is a defect; --debug shows where)"
+    return f"{type(error).__name__}: {error} (this is a defect in facetools; --debug prints the traceback)"
 
 
 def _exit_now(code: int) -> NoReturn:
-    """Ends at once, without waiting for threads at work and without writing what is held for stdout."""
+    """Exit at once: do not wait for threads and do not flush stdout."""
     sys.stderr.flush()
     os._exit(code)
 
 
 def _exit_by_signal(number: signal.Signals) -> NoReturn:
-    """Ends by a signal that Python had taken over, as the caller expects: by SIGPIPE in silence on a closed pipe."""
+    """End by a signal that Python handles, as shells expect: a closed pipe ends the command silently by SIGPIPE."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     raise AssertionError("unreachable")
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
 def _redirect_stdout() -> None:
-    """Keeps stdout for data alone: what a library prints by C on file descriptor 1 goes to stderr."""
+    """Reserve stdout for data: what C libraries print on file descriptor 1 goes to stderr."""
     sys.stdout.flush()
     data = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(data, "w", encoding="utf-8")
 
 
-def _show_version(context: typer.Context, wanted: bool) -> None:
-    if not wanted:
+def _show_version(context: typer.Context, is_requested: bool) -> None:
+    if not is_requested:
         return
-    from importlib.metadata import PackageNotFoundError, version
-
     from facetools.clustering import codes
 
-    def installed(*packages: str) -> str:
-        for package in packages:
-            try:
-                return version(package)
-            except PackageNotFoundError:
-                continue
-        return "none"
-
     libraries = {
-        "torch": installed("torch"),
-        "ONNX Runtime": installed("onnxruntime"),
-        "FAISS": installed("faiss-gpu", "faiss-cpu"),
+        "torch": _package_version("torch"),
+        "ONNX Runtime": _package_version("onnxruntime"),
+        "FAISS": _package_version("faiss-gpu", "faiss-cpu"),
         "CUDA": cuda_version(),
     }
-    listed = ", ".join(f"{name} {version}" for name, version in libraries.items())
-    print(f"{context.info_name} {__version__} (core {codes.simd()}, {listed})")
+    versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
+    print(f"{context.info_name} {__version__} (core {codes.simd()}, {versions})")
     raise typer.Exit
+
+
+def _package_version(*packages: str) -> str:
+    """Return the version of the first of `packages` that is installed, or `none`."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "none"

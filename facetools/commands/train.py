@@ -1,4 +1,4 @@
-"""fa-train: faces with labels in, a run folder with checkpoints out, a record an epoch on stdout."""
+"""fa-train: read faces with labels, write checkpoints to the folder of a run, and one record per epoch on stdout."""
 
 from __future__ import annotations
 
@@ -7,149 +7,272 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import image_paths, provenance
-from facetools.commands.job import RESUME, Failure, Job, pluralize
-from facetools.commands.options import AttributesOption, Null, Sources, parse_image_size
+from facetools.commands.files import find_image_paths, provenance
+from facetools.commands.job import EXIT_RESUME, CommandError, Job, pluralize
+from facetools.commands.options import INPUT, OUTPUT, AttributesOption, Null, Sources, read_size_option
 from facetools.commands.running import command
 from facetools.images.augmentation import NO_AUGMENTATION
 from facetools.training.recipes import RECIPES, Amp, Loss, Optimizer, Schedule
+
+if TYPE_CHECKING:
+    from facetools.training.examples import Examples
+
+NETWORK, TRAINING, AUGMENTATION = "Network options", "Training options", "Augmentation options"
 
 
 @command
 def fa_train(
     job: Job,
     sources: Sources,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="RUN", help="The folder of the run.")],
+    *,
     labels: Annotated[
         str | None,
         typer.Option(
-            "--labels", metavar="FILE", help="The truth: a CelebA attribute list or a face table with labels."
+            "--labels",
+            metavar="FILE",
+            help="True labels: a CelebA attribute list or a face table. Not needed for a CelebA folder.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     attributes: AttributesOption = "paper37",
-    recipe: Annotated[
-        Literal["paper", "modern"], typer.Option(help="Where the settings that are not given come from.")
-    ] = "modern",
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Times that every image is seen; 0 trains nothing.")
+    valid_share: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=0.9,
+            help="Share of images held out for validation, if SOURCE has no partition.",
+            rich_help_panel=INPUT,
+        ),
+    ] = 0.1,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ram|off|DIR",
+            help="Cache decoded images in memory, not at all, or in DIR. By default in memory, if they take less than "
+            "a quarter of the free memory.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    null: Null = False,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Convolutional network of torchvision: mobilenet_v2, resnet50, convnext_tiny, ...",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="imagenet|none|FILE",
+            help="Initial weights of the backbone; FILE holds weights of torchvision or a checkpoint of fa-train.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    head: Annotated[
+        int | None, typer.Option(metavar="N", help="Neurons of the dense layer.", rich_help_panel=NETWORK)
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Dropout probability after the dense layer.", rich_help_panel=NETWORK),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option("--image-size", metavar="SIZE", help="Pixels, N or HEIGHTxWIDTH; images are stretched to it."),
+        typer.Option(
+            "--image-size",
+            metavar="SIZE",
+            help="Input size in pixels, N or HEIGHTxWIDTH; images are resized to it without keeping their proportions.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
-    loss: Annotated[Loss | None, typer.Option(help="mse and mae are there to see them fail.")] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="How steps are taken.")] = None,
+    first_stride: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|2",
+            help="Stride of the first convolution of the backbone; 1 suits small images.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    flip_average: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip-average/--no-flip-average",
+            help="Average the logits of each image and its mirror image when predicting.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    recipe: Annotated[
+        Literal["paper", "modern"],
+        typer.Option(help="Set of defaults for all options that show no default.", rich_help_panel=TRAINING),
+    ] = "modern",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Passes over the training images; 0 saves the initial network.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Images per step, over all processes.", rich_help_panel=TRAINING),
+    ] = None,
+    loss: Annotated[
+        Loss | None,
+        typer.Option(help="Loss function; mse and mae are for comparison only.", rich_help_panel=TRAINING),
+    ] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="Optimizer.", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--learning-rate",
             "--lr",
             metavar="X",
-            help="That of the recipe is for its optimizer; else the optimizer's own.",
+            help="Peak learning rate. With another optimizer than the recipe's, the default is that optimizer's.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Not on biases and norms.")] = None,
-    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate changes.")] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Weight decay; not applied to biases and batch norm.", rich_help_panel=TRAINING),
+    ] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Learning rate schedule.", rich_help_panel=TRAINING)] = None,
     final_rate: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Of the learning rate, that is left at the end of a schedule."),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A convolutional network of torchvision: resnet50, convnext_tiny, ..."),
-    ] = None,
-    weights: Annotated[
-        str | None,
         typer.Option(
-            metavar="imagenet|none|FILE", help="What the backbone starts from; FILE is torchvision's or a checkpoint."
+            metavar="SHARE",
+            help="Learning rate at the end of the schedule, as a share of the peak.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    head: Annotated[int | None, typer.Option(metavar="N", help="Neurons of the dense layer.")] = None,
-    dropout: Annotated[float | None, typer.Option(metavar="P", help="Share of connections dropped.")] = None,
-    first_stride: Annotated[
-        int | None, typer.Option(metavar="1|2", help="Of the backbone's first convolution; 1 suits small images.")
-    ] = None,
     freeze_epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Epochs in which the head alone is trained, first.")
-    ] = None,
-    augmentation: Annotated[
-        bool, typer.Option("--augment/--no-augment", help="Whether training images are augmented.")
-    ] = True,
-    rotation: Annotated[float | None, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = None,
-    shift: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: of each side.")] = None,
-    shear: Annotated[float | None, typer.Option(metavar="DEGREES", help="Augmentation: to either side.")] = None,
-    zoom: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: in and out.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Augmentation: mirror half of the images.")
-    ] = None,
-    brightness: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
-    contrast: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
-    saturation: Annotated[float | None, typer.Option(metavar="SHARE", help="Augmentation: up and down.")] = None,
-    grayscale: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Augmentation: of the images, which lose their colours.")
+        int | None,
+        typer.Option(metavar="N", help="Epochs at the start that train only the head.", rich_help_panel=TRAINING),
     ] = None,
     mixup: Annotated[
-        float | None, typer.Option(metavar="ALPHA", help="Blend pairs of faces by shares from Beta(ALPHA, ALPHA).")
+        float | None,
+        typer.Option(
+            metavar="ALPHA",
+            help="Mixup: blend pairs of images with weights from Beta(ALPHA, ALPHA); 0 is off.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     averaging: Annotated[
-        float | None, typer.Option(metavar="DECAY", help="Keep a moving average of the network; 0 keeps none.")
+        float | None,
+        typer.Option(
+            metavar="DECAY",
+            help="Decay per step of a moving average of the network, which is validated and saved; 0 is off.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     distillation: Annotated[
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the truth that the scores of a teacher take: of --teacher, or of the average by the end.",
+            help="Weight of teacher scores in the training targets. The teacher is --teacher, else the moving average.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Scores of the images, as of fa-predict, that are learned; of several, their mean logits.",
+            help="Scores of fa-predict for the training images; may be repeated, the logits are then averaged.",
+            rich_help_panel=TRAINING,
         ),
-    ] = None,
-    flip_average: Annotated[
-        bool | None,
-        typer.Option("--flip-average/--no-flip-average", help="Score faces by them and their mirror images."),
     ] = None,
     growth: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Begin with images of this share of their size, and let them grow."),
-    ] = None,
-    amp: Annotated[Amp | None, typer.Option(help="bfloat16: on GPUs that compute in it, never, or always.")] = None,
-    valid_share: Annotated[
-        float,
-        typer.Option(metavar="SHARE", min=0, max=0.9, help="Held out for validation where there is no partition."),
-    ] = 0.1,
-    cache: Annotated[
-        str | None,
         typer.Option(
-            metavar="ram|off|DIR",
-            help="Where decoded images are kept: by default in memory, if they fill less than a quarter of it.",
+            metavar="SHARE",
+            help="Train on smaller images first: the initial image size as a share of the final one.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    amp: Annotated[
+        Amp | None,
+        typer.Option(
+            help="bfloat16: on GPUs that support it (auto), never (off) or always (bf16); auto means float32 on CPUs.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     sync: Annotated[
         bool,
         typer.Option(
             "--sync-batchnorm/--no-sync-batchnorm",
-            help="On GPUs: normalise by the statistics of the whole batch, not by those of the part of each process.",
+            help="With several processes on GPUs, compute batch norm statistics over the whole batch.",
+            rich_help_panel=TRAINING,
         ),
     ] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from RUN/last.pt, if it is there.")] = False,
-    null: Null = False,
+    augmentation: Annotated[
+        bool,
+        typer.Option("--augment/--no-augment", help="Augment training images.", rich_help_panel=AUGMENTATION),
+    ] = True,
+    rotation: Annotated[
+        float | None,
+        typer.Option(metavar="DEGREES", help="Largest rotation, in either direction.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    shift: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Largest shift, as a share of the height and of the width.",
+            rich_help_panel=AUGMENTATION,
+        ),
+    ] = None,
+    shear: Annotated[
+        float | None,
+        typer.Option(metavar="DEGREES", help="Largest shear angle, in either direction.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    zoom: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Largest zoom, in and out; 0.2 means 80 to 120 %.", rich_help_panel=AUGMENTATION
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Mirror half of the images at random.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    brightness: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Largest relative change of brightness.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Largest relative change of contrast.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    saturation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Largest relative change of saturation.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    grayscale: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of images that are converted to gray.", rich_help_panel=AUGMENTATION),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="RUN", help="Folder for the checkpoints and records.", rich_help_panel=OUTPUT
+        ),
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue from RUN/last.pt, if it exists.", rich_help_panel=OUTPUT),
+    ] = False,
 ) -> None:
     """Train a network to predict facial attributes.
 
-    SOURCE is a folder in CelebA's layout, whose partition tells training from validation, or images with --labels.
-    The defaults are those of the recipe. RUN holds best.pt and last.pt (checkpoints), history.jsonl and config.json;
-    each epoch's record is written to stdout. SIGTERM, SIGUSR1 and SIGUSR2 finish the step, write last.pt and exit 75,
-    so that a batch system can start the same command again with --resume. Processes started together by torchrun or
-    srun train one network.
+    SOURCE is a folder in CelebA's layout, whose partition separates training from validation, or images with --labels.
+    RUN receives best.pt and last.pt (checkpoints), history.jsonl and config.json. One record per epoch is written to
+    stdout.
+
+    On SIGTERM, SIGUSR1 or SIGUSR2, the command finishes the step, writes last.pt and exits with code 75. The same
+    command with --resume then continues the run. Several processes, started by torchrun or srun, train one network.
     \f
     Examples:
       fa-train celeba/ -o run
@@ -169,8 +292,11 @@ def fa_train(
     from facetools.training.loop import TrainingInterrupted, train
     from facetools.training.teachers import read_teacher_scores
 
+    defaults = RECIPES[recipe]
+    if optimizer not in (None, defaults.optimizer):
+        defaults = replace(defaults, learning_rate=None)
     try:
-        reach = _given(
+        augmentation_limits = _without_none(
             rotation=rotation,
             shift=shift,
             shear=shear,
@@ -181,18 +307,15 @@ def fa_train(
             saturation=saturation,
             grayscale=grayscale,
         )
-        basis = RECIPES[recipe]
-        if optimizer not in (None, basis.optimizer):
-            basis = replace(basis, learning_rate=None)
         settings = replace(
-            basis,
-            augmentation=replace(basis.augmentation, **reach) if augmentation else NO_AUGMENTATION,
-            **_given(
+            defaults,
+            augmentation=replace(defaults.augmentation, **augmentation_limits) if augmentation else NO_AUGMENTATION,
+            **_without_none(
                 backbone=backbone,
                 head=head,
                 dropout=dropout,
                 weights=weights,
-                image_size=None if size is None else parse_image_size(size),
+                image_size=read_size_option("--image-size", size),
                 batch=batch,
                 epochs=epochs,
                 freeze_epochs=freeze_epochs,
@@ -214,45 +337,48 @@ def fa_train(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if teacher and not settings.distillation:
-        raise typer.BadParameter("--teacher needs --distillation, the share of the truth that its scores take")
+        raise typer.BadParameter("--teacher needs --distillation, the weight of the teacher's scores")
     if settings.distillation and not (teacher or settings.averaging):
         raise typer.BadParameter(
             f"--distillation {settings.distillation:g} needs a teacher: --teacher, or the moving average of --averaging"
         )
     if final_rate and settings.schedule == "constant":
-        raise typer.BadParameter("--final-rate is where a rate that falls ends; that of a constant --schedule stays")
-    run, here = Path(output), process_info()
-    job.process = here
-    asked: list[int] = []
+        raise typer.BadParameter("--final-rate does not apply to a constant --schedule")
+    run, process = Path(output), process_info()
+    job.process = process
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, frame: asked.append(number))
+        signal.signal(number, lambda number, frame: signals.append(number))
 
-    def show(record: dict[str, Any]) -> None:
-        if job.is_secondary:
+    def write_record(record: dict[str, Any]) -> None:
+        if not process.is_first:
             return
         sys.stdout.buffer.write(jsonl.encode_record(record))
         sys.stdout.flush()
-        shown = {name: round(value, 4) for name, value in record.items() if name != "epoch"}
-        job.detail(f"epoch {record['epoch']}: {json.dumps(shown)}")
+        rounded = {name: round(value, 4) for name, value in record.items() if name != "epoch"}
+        job.detail(f"epoch {record['epoch']}: {json.dumps(rounded)}")
 
-    left_out: set[str] = set()
+    unreadable: set[str] = set()
 
     def on_failure(path: str, reason: str) -> None:
-        left_out.add(path)
+        unreadable.add(path)
         job.report_failure(path, reason)
 
-    stopped = False
-    with join_processes(here, collectives=True) as group:
-        if here.is_first and (run / "last.pt").exists() and not resume:
-            raise Failure(f"{run} holds a run already; continue it with --resume, or name another folder")
+    is_interrupted = False
+    with join_processes(process, collectives=True) as group:
+        if process.is_first and (run / "last.pt").exists() and not resume:
+            raise CommandError(f"{run} already holds a run; continue it with --resume, or name another folder")
         set_torch_threads(job.jobs)
-        device = choose_device(job.device, here.local_rank)
-        names, training, validation = _examples(job, sources, labels, attributes, valid_share, null)
-        unknown = job.failures
+        device = choose_device(job.device, process.local_rank)
+        names, training, validation = _read_examples(job, sources, labels, attributes, valid_share, null)
+        unlabeled = job.failures
         if teacher:
-            training = replace(training, taught=read_teacher_scores(teacher, training.paths, names))
-        counts = f"{pluralize(len(training), 'image')} to train on, {len(validation):,} to validate on"
-        job.say(f"{counts}, {len(names)} attributes, {device}{f', {here.world} processes' if here.world > 1 else ''}")
+            training = replace(training, teacher_scores=read_teacher_scores(teacher, training.paths, names))
+        processes = f", {process.world} processes" if process.world > 1 else ""
+        job.say(
+            f"{pluralize(len(training), 'training image')}, {pluralize(len(validation), 'validation image')}, "
+            f"{pluralize(len(names), 'attribute')}, {device}{processes}"
+        )
         with job.progress("images", settings.epochs * len(training)) as advance:
             try:
                 train(
@@ -268,33 +394,33 @@ def fa_train(
                     resume=resume,
                     made_by=provenance(job, sources),
                     on_failure=on_failure,
-                    on_resume=advance.begin_at,
+                    on_resume=advance.start_from,
                     on_step=advance,
-                    on_epoch=show,
-                    interrupted=lambda: bool(asked),
+                    on_epoch=write_record,
+                    should_stop=lambda: bool(signals),
                     group=group,
-                    sync=sync,
+                    sync_batch_norm=sync,
                 )
-            except TrainingInterrupted:  # of which all processes know
-                stopped = True
-        job.failures = unknown + len(set().union(*group.all_gather(left_out)))
-    if stopped:
-        by = signal.Signals(asked[0]).name if asked else "another process was stopped"
-        job.say(f"{by}: {run / 'last.pt'} is written; continue with --resume")
-        job.exit_code = RESUME
+            except TrainingInterrupted:  # raised in all processes if one of them received a signal
+                is_interrupted = True
+        job.failures = unlabeled + len(set().union(*group.all_gather(unreadable)))
+    if is_interrupted:
+        cause = signal.Signals(signals[0]).name if signals else "another process was stopped"
+        job.say(f"{cause}: wrote {run / 'last.pt'}; continue with --resume")
+        job.exit_code = EXIT_RESUME
         return
-    job.done(f"{run / 'best.pt'} is written")
+    job.done(f"wrote {run / 'best.pt'}")
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    """The settings that were given."""
-    return {name: value for name, value in values.items() if value is not None}
+def _without_none(**settings: Any) -> dict[str, Any]:
+    """Return the settings that are not None, which are those on the command line."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
-def _examples(
+def _read_examples(
     job: Job, sources: list[str], labels: str | None, attributes: str | None, valid_share: float, null: bool
-) -> tuple[tuple[str, ...], Any, Any]:
-    """The attributes' names and the Examples to train and to validate on."""
+) -> tuple[tuple[str, ...], Examples, Examples]:
+    """Return the names of the attributes, the training examples and the validation examples."""
     from facetools.table.attributes import select_attributes
     from facetools.table.celeba import CelebALayout
     from facetools.table.labels import GroundTruth
@@ -303,24 +429,25 @@ def _examples(
     layout = CelebALayout.find(Path(sources[0])) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     if labels is None and (layout is None or layout.attributes is None):
         if len(sources) == 1 and not Path(sources[0]).exists():
-            raise Failure(f"{sources[0]}: no such file or folder")
+            raise CommandError(f"{sources[0]}: no such file or folder")
         raise typer.BadParameter(
-            "there is no list_attr_celeba.txt or .csv beside the images; name the truth by --labels"
+            "there is no list_attr_celeba.txt or .csv beside the images; name a file with labels", param_hint="--labels"
         )
     truth = GroundTruth.read(labels or sources[0])
-    told = job.report_failure if job.process.is_first else lambda path, reason: None  # all processes find the same
     names = select_attributes(attributes, truth.names) if attributes else truth.names
 
-    def examples(partition: str | None) -> Examples:
-        paths = truth.known(image_paths(sources, null=null, partition=partition), told)
-        return Examples(paths, truth.of(paths).select(names))
+    def read_partition(partition: str | None) -> Examples:
+        paths = find_image_paths(sources, null=null, partition=partition)
+        # All processes leave out the same images, so only the first one reports them.
+        paths = truth.filter_labeled(paths, job.report_failure if job.process.is_first else lambda path, reason: None)
+        return Examples(paths, truth.labels_for(paths).select(names))
 
     if layout is not None and layout.partition is not None:
-        training, validation = examples("train"), examples("valid")
+        training, validation = read_partition("train"), read_partition("valid")
     else:
-        training, validation = split_examples(examples(None), valid_share, job.seed)
+        training, validation = split_examples(read_partition(None), valid_share, job.seed)
     if len(training) < 2:
-        raise Failure(f"{len(training)} images with labels are too few to train on")
+        raise CommandError(f"training needs at least 2 images with labels; there are {len(training)}")
     return names, training, validation
 
 

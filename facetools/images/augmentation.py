@@ -1,4 +1,4 @@
-"""Settings of the augmentations: how far each one reaches."""
+"""Settings of the augmentations: the range of each random transform."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each augmentation reaches; the defaults are the paper's (section 3.2), which leaves colours alone.
+    """The range of each augmentation. The defaults are those of the paper (section 3.2), without color changes.
 
-    `rotation` degrees to either side; `shift` share of the height and of the width; `shear` degrees to either side;
-    `zoom` share of the size, each axis on its own; `flip` whether half of the images are mirrored; `brightness`,
-    `contrast` and `saturation` share of what they are; `grayscale` share of the images that lose their colours.
+    Parameters are drawn uniformly from their range. Raises ValueError if a setting is invalid.
     """
 
+    #: The largest rotation to either side, in degrees.
     rotation: float = 20.0
+    #: The largest shift, as a fraction of the height and of the width.
     shift: float = 0.2
+    #: The largest shear angle to either side, in degrees.
     shear: float = 0.2
+    #: The largest zoom in and out, as a fraction of the size; independent for both axes.
     zoom: float = 0.2
+    #: Whether to mirror half of the images.
     flip: bool = True
+    #: The largest relative change of brightness, contrast and saturation.
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    #: The fraction of images that are converted to gray.
     grayscale: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, reach in asdict(self).items():
-            if reach < 0:
-                raise ValueError(f"the {name} of the augmentation is {reach}; it cannot be negative")
+        for name, value in asdict(self).items():
+            if value < 0:
+                raise ValueError(f"the {name} of the augmentation is {value}; it cannot be negative")
         if self.zoom >= 1:
             raise ValueError(f"the zoom of the augmentation is {self.zoom}; it must be under 1")
         for name in ("brightness", "contrast", "saturation", "grayscale"):

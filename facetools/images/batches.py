@@ -1,4 +1,7 @@
-"""Decode and process many images in threads, in the order of their paths."""
+"""Decode and process many images in threads, in the order of their paths.
+
+`map_images` and `decode_images` work on single images, `image_batches` and `compute_batches` on batches of them.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from facetools.images.decoding import load_image
 from facetools.images.reading import ImageError, ImageReader
 from facetools.runtime.threads import T, map_in_order
 
-#: Images that one thread decodes at a time.
+#: Images that a thread processes per task.
 CHUNK_IMAGES = 8
 
 
 def map_images(
     paths: Iterable[str], function: Callable[[ImageReader, int, str], T], *, jobs: int
 ) -> Iterator[tuple[str, T]]:
-    """Each path with what `function` makes of a Reader, the path's number from 0 and the path, in the order of `paths`.
+    """Yield (path, function(reader, index, path)) in the order of `paths`; `index` counts paths from 0.
 
-    `jobs` threads work ahead by a bounded number of images.
+    `jobs` threads work ahead of the caller by a bounded number of images.
     """
     with ImageReader() as reader:
 
-        def do(chunk: Sequence[tuple[int, str]]) -> list[tuple[str, T]]:
-            return [(path, function(reader, number, path)) for number, path in chunk]
+        def process(chunk: Sequence[tuple[int, str]]) -> list[tuple[str, T]]:
+            return [(path, function(reader, index, path)) for index, path in chunk]
 
-        with closing(map_in_order(enumerate(paths), CHUNK_IMAGES, do, jobs)) as chunks:
+        with closing(map_in_order(enumerate(paths), CHUNK_IMAGES, process, jobs)) as chunks:
             for chunk in chunks:
                 yield from chunk
 
@@ -36,63 +39,67 @@ def map_images(
 def decode_images(
     paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """Each path with its pixels, uint8 (height, width, 3), or why there are none, in the order of `paths`."""
+    """Yield each path with its pixels, uint8 (height, width, 3), or the reason why there are none."""
     return map_images(paths, lambda reader, _, path: load_image(reader, path, size), jobs=jobs)
 
 
 def image_batches(
     paths: Iterable[str],
     size: tuple[int, int],
-    rows: int,
+    batch_size: int,
     *,
     jobs: int,
     on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Batches of `rows` paths, less those whose image cannot be had: paths and pixels, uint8 (n, height, width, 3).
+    """Yield (paths, pixels) for every `batch_size` consecutive paths; pixels are uint8 (n, height, width, 3).
 
-    An image that cannot be had is told to `on_failure` by its path and the reason; a batch may be smaller for it, but has
-    nothing of the next.
+    An image that cannot be decoded is left out and reported with on_failure(path, reason). Its batch is then smaller,
+    not filled up with later images. A batch without any image is skipped.
     """
     images = decode_images(paths, size, jobs=jobs)
-    while batch := list(islice(images, rows)):
-        names, found = zip(*batch, strict=True)
-        there = report_failures(names, found, on_failure)
-        if there:
-            yield there, _stacked(found)
+    while batch := list(islice(images, batch_size)):
+        batch_paths, results = zip(*batch, strict=True)
+        decodable = report_failures(batch_paths, results, on_failure)
+        if decodable:
+            yield decodable, _stack_images(results)
 
 
 def compute_batches(
     paths: Iterable[str],
     size: tuple[int, int],
-    rows: int,
+    batch_size: int,
     compute: Callable[[np.ndarray], T],
     *,
     jobs: int,
     on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], T]]:
-    """The batches of `batches` with what `compute` makes of their pixels: each is decoded and computed by one of `jobs`
-    threads."""
+    """Yield (paths, compute(pixels)) for the batches of `image_batches`.
+
+    Each batch is decoded and computed by one of `jobs` threads.
+    """
     with ImageReader() as reader:
 
-        def do(names: list[str]) -> tuple[list[str], list[ImageError | None], T | None]:
-            found = [load_image(reader, path, size) for path in names]
-            errors = [image if isinstance(image, ImageError) else None for image in found]
-            return names, errors, None if all(errors) else compute(_stacked(found))
+        def process(batch: list[str]) -> tuple[list[str], list[ImageError | None], T | None]:
+            images = [load_image(reader, path, size) for path in batch]
+            errors = [image if isinstance(image, ImageError) else None for image in images]
+            return batch, errors, None if all(errors) else compute(_stack_images(images))
 
-        with closing(map_in_order(paths, rows, do, jobs)) as results:
-            for names, errors, result in results:
-                there = report_failures(names, errors, on_failure)
+        with closing(map_in_order(paths, batch_size, process, jobs)) as batches:
+            for batch, errors, result in batches:
+                decodable = report_failures(batch, errors, on_failure)
                 if result is not None:
-                    yield there, result
+                    yield decodable, result
 
 
-def report_failures(names: Sequence[str], found: Sequence[object], on_failure: Callable[[str, str], None]) -> list[str]:
-    """The paths of the images that could be had; the others are told to `on_failure`."""
-    for path, image in zip(names, found, strict=True):
-        if isinstance(image, ImageError):
-            on_failure(path, str(image))
-    return [path for path, image in zip(names, found, strict=True) if not isinstance(image, ImageError)]
+def report_failures(
+    paths: Sequence[str], results: Sequence[object], on_failure: Callable[[str, str], None]
+) -> list[str]:
+    """Pass each path whose result is an ImageError to `on_failure`, and return the other paths."""
+    for path, result in zip(paths, results, strict=True):
+        if isinstance(result, ImageError):
+            on_failure(path, str(result))
+    return [path for path, result in zip(paths, results, strict=True) if not isinstance(result, ImageError)]
 
 
-def _stacked(found: Iterable[np.ndarray | ImageError]) -> np.ndarray:
-    return np.stack([image for image in found if not isinstance(image, ImageError)])
+def _stack_images(results: Sequence[np.ndarray | ImageError]) -> np.ndarray:
+    return np.stack([image for image in results if isinstance(image, np.ndarray)])

@@ -1,4 +1,11 @@
-"""Decoded images kept for the epochs to come: in memory, or in a folder for other runs too."""
+"""Cache of decoded images for later epochs, in memory or in a folder that other runs can use too.
+
+`open_image_caches` chooses where to cache and returns one CachedImages per list of paths.
+
+A cache folder has one file per list of images: the CRC-32 of each image's pixels, uint32, 0 if it is not decoded yet,
+followed by the pixels, uint8. The file name is a digest of the paths, the image size, and the size and modification
+time of the source files.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +21,20 @@ from pathlib import Path
 
 import numpy as np
 
-from facetools.images import decoding, reading, sources
+from facetools.images import archives, decoding
+from facetools.images.reading import ImageError, ImageReader
 from facetools.runtime import files, memory
 
-#: The cache that keeps images in memory, and the one that keeps none; any other is the path of a folder.
+#: Values of `cache` for caching in memory and for no cache. Any other value is the path of a folder.
 IN_MEMORY, NO_CACHE = "ram", "off"
 
 
 class CacheError(ValueError):
-    """There is no room for the cache that was asked for."""
+    """The images do not fit into the memory or the folder where they should be cached."""
 
 
 def open_image_caches(
-    parts: Sequence[list[str]],
+    path_lists: Sequence[list[str]],
     size: tuple[int, int],
     *,
     jobs: int,
@@ -34,23 +42,29 @@ def open_image_caches(
     cache: str | None = None,
     processes: int = 1,
 ) -> list[CachedImages]:
-    """The Pixels of each of some lists of paths. A `cache` of None takes memory where all of them fill less than a
-    quarter of what is free; that and `ram` share what is free among so many `processes` of the machine."""
-    needed, free = sum(map(len, parts)) * math.prod(size) * 3, memory.available() // processes
+    """Return one CachedImages per list of paths.
+
+    A `cache` of None caches in memory if all images take less than a quarter of the free memory, else not at all. The
+    free memory is divided by the number of `processes` of the job on this machine. Raises CacheError if the images do
+    not fit. For the other parameters see CachedImages.
+    """
+    needed = sum(map(len, path_lists)) * math.prod(size) * 3
+    free = memory.available() // processes
     if cache is None:
         cache = IN_MEMORY if needed < free / 4 else NO_CACHE
     if cache == IN_MEMORY and needed > free:
-        among = f" for each of {processes} processes" if processes > 1 else ""
-        raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory{among}")
-    return [CachedImages(paths, size, jobs=jobs, on_failure=on_failure, cache=cache) for paths in parts]
+        share = f" for each of {processes} processes" if processes > 1 else ""
+        raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory{share}")
+    return [CachedImages(paths, size, jobs=jobs, on_failure=on_failure, cache=cache) for paths in path_lists]
 
 
 class CachedImages:
-    """The images `paths` at `size` (height, width), decoded in `jobs` threads when they are first asked for.
+    """The images `paths` at `size` (height, width), decoded by `jobs` threads when they are first requested.
 
-    `cache` keeps them: `ram`, `off`, or a folder, where a file belongs to these images of this size, as long as the
-    files that they come from keep their size and time. A CacheError if they do not fit there. `on_failure` is told of each
-    image that is asked for and cannot be had, and why.
+    `cache` is `ram`, `off` or a folder. A file in the folder is reused as long as paths, `size`, and the size and
+    modification time of the source files stay the same. Raises CacheError if the images do not fit into the folder.
+
+    Every request for an image that cannot be decoded calls on_failure(path, reason).
     """
 
     def __init__(
@@ -65,68 +79,76 @@ class CachedImages:
         self._paths = paths
         self._size = size
         self._on_failure = on_failure
-        self._reader = reading.ImageReader()
+        self._reader = ImageReader()
         self._pool = ThreadPoolExecutor(jobs)
         shape = (len(paths), *size, 3)
-        self._kept: np.ndarray | None = None
-        self._sums = np.zeros(len(paths), np.uint32)
-        self._there = np.zeros(len(paths), bool)
+        #: The cached pixels; None without a cache.
+        self._pixels: np.ndarray | None = None
+        self._checksums = np.zeros(len(paths), np.uint32)
+        #: Whether the cached pixels of an image are known to be valid.
+        self._is_valid = np.zeros(len(paths), bool)
         if cache == IN_MEMORY:
-            self._kept = np.empty(shape, np.uint8)  # whose pages cost nothing until they are written
+            self._pixels = np.empty(shape, np.uint8)  # The system allocates pages only when they are written.
         elif cache != NO_CACHE and paths:
-            self._kept, self._sums = _in_folder(Path(cache), paths, shape)
+            self._pixels, self._checksums = _map_cache_file(Path(cache), paths, shape)
 
-    def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of `rows` that could be decoded, and their pixels, uint8 (n, height, width, 3)."""
-        if self._kept is not None and self._there[rows].all():
-            return rows, self._kept[rows]
-        good: list[int] = []
+    def load_batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The decodable images among `rows`, int (n,): their rows, and their pixels, uint8 (n, height, width, 3)."""
+        if self._pixels is not None and self._is_valid[rows].all():
+            return rows, self._pixels[rows]
+        decodable: list[int] = []
         pixels: list[np.ndarray] = []
         for row, image in zip(rows, self._pool.map(self._load, rows), strict=True):
-            if isinstance(image, reading.ImageError):
+            if isinstance(image, ImageError):
                 self._on_failure(self._paths[row], str(image))
                 continue
-            good.append(row)
+            decodable.append(row)
             pixels.append(image)
-        return np.array(good, int), np.array(pixels, np.uint8).reshape(-1, *self._size, 3)
+        return np.array(decodable, int), np.array(pixels, np.uint8).reshape(-1, *self._size, 3)
 
-    def _load(self, row: int) -> np.ndarray | reading.ImageError:
-        if self._kept is None:
-            return decoding.load_image(self._reader, self._paths[row], self._size)
-        if not self._there[row]:
-            # What a file holds may be half of what was written to it when a machine lost its power.
-            if not self._sums[row] or self._sums[row] != zlib.crc32(self._kept[row].data):
-                image = decoding.load_image(self._reader, self._paths[row], self._size)
-                if isinstance(image, reading.ImageError):
+    def _load(self, row: int) -> np.ndarray | ImageError:
+        if self._pixels is None:
+            return self._decode(row)
+        if not self._is_valid[row]:
+            # After a power failure a cache file may hold incomplete pixels; then the checksum differs.
+            if not self._checksums[row] or self._checksums[row] != zlib.crc32(self._pixels[row].data):
+                image = self._decode(row)
+                if isinstance(image, ImageError):
                     return image
-                self._kept[row], self._sums[row] = image, zlib.crc32(image.data)
-            self._there[row] = True
-        return self._kept[row]
+                self._pixels[row], self._checksums[row] = image, zlib.crc32(image.data)
+            self._is_valid[row] = True
+        return self._pixels[row]
+
+    def _decode(self, row: int) -> np.ndarray | ImageError:
+        return decoding.load_image(self._reader, self._paths[row], self._size)
 
 
-def _in_folder(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The file of these images in a folder: their pixels, uint8 of `shape`, and the CRC-32 of each that it holds, or
-    else 0, uint32 (n,)."""
+def _map_cache_file(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Map the cache file of these images into memory: the pixels, uint8 of `shape`, and the checksums, uint32 (n,).
+
+    Creates the file if it does not exist.
+    """
     files.make_folder(folder)
     file = folder / f"{_digest(paths, shape)}.pixels"
-    sums = np.dtype(np.uint32).itemsize * len(paths)
-    needed = sums + math.prod(shape)
+    checksum_bytes = np.dtype(np.uint32).itemsize * len(paths)
+    needed = checksum_bytes + math.prod(shape)
     file.touch()
     with file.open("r+b") as stream:
-        if os.fstat(stream.fileno()).st_size < needed:  # other processes of the job may be about to do this as well
+        # Another process of the job may reserve the same space at the same time; that is harmless.
+        if os.fstat(stream.fileno()).st_size < needed:
             try:
-                _reserve(stream.fileno(), needed)
+                _reserve_space(stream.fileno(), needed)
             except OSError as error:
                 file.unlink(missing_ok=True)
                 free = _gigabytes(shutil.disk_usage(folder).free)
                 reason = f"{_gigabytes(needed)} of images do not fit into {free} free in {folder}"
                 raise CacheError(reason if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)) from None
     content = np.memmap(file, np.uint8, "r+", shape=(needed,))
-    return content[sums:].reshape(shape), content[:sums].view(np.uint32)
+    return content[checksum_bytes:].reshape(shape), content[:checksum_bytes].view(np.uint32)
 
 
-def _reserve(file: int, size: int) -> None:
-    """Room on the disk, which a process that writes to a map of a file would be killed for the lack of."""
+def _reserve_space(file: int, size: int) -> None:
+    """Extend a file to `size` bytes on disk: writing to a mapped page without disk space would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:
@@ -134,18 +156,18 @@ def _reserve(file: int, size: int) -> None:
 
 
 def _digest(paths: list[str], shape: tuple[int, ...]) -> str:
-    """A name for images of this shape and their files as they are."""
+    """A name that depends on the paths, the shape, and the size and modification time of the source files."""
     digest = hashlib.sha256(repr(shape).encode())
-    known: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for path in paths:
-        file = sources.containing_file(path)
-        if file not in known:
+        file = archives.containing_archive(path) or path
+        if file not in versions:
             try:
                 status = Path(file).stat()
-                known[file] = f"{status.st_size} {status.st_mtime_ns}"
+                versions[file] = f"{status.st_size} {status.st_mtime_ns}"
             except OSError:
-                known[file] = "absent"
-        digest.update(f"{path}\0{known[file]}\0".encode("utf-8", "surrogateescape"))
+                versions[file] = "absent"
+        digest.update(f"{path}\0{versions[file]}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 

@@ -12,13 +12,13 @@ from facetools.runtime import files
 
 
 def to_gray(pixels: np.ndarray) -> np.ndarray:
-    """The luma (ITU-R 601) of uint8 RGB (height, width, 3), uint8 (height, width, 1)."""
+    """Convert uint8 RGB (height, width, 3) to its luma (ITU-R BT.601), uint8 (height, width, 1)."""
     return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
 
 
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """uint8 pixels (height, width, 1 or 3) as the content of a file called `suffix`, `.png` or `.jpg`."""
-    import imageio.v3 as imageio  # which takes a tenth of a second, and reads nothing here
+    """Encode uint8 pixels (height, width, 1 or 3) as the content of a file with this suffix, `.png` or `.jpg`."""
+    import imageio.v3 as imageio  # Takes 0.1 s, and programs that only read images do not need it.
 
     quality: dict[str, Any] = {"quality": 95} if suffix == ".jpg" else {}
     squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
@@ -26,5 +26,5 @@ def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Writes uint8 pixels (height, width, 1 or 3) to the image file `path`, whole or not at all."""
+    """Write uint8 pixels (height, width, 1 or 3) to the image file `path` atomically."""
     files.write_atomically(path, encode_image(pixels, path.suffix.lower()))

@@ -1,1 +1,1 @@
-"""The attribute network: architecture, PyTorch model, ONNX graph, checkpoints, decision thresholds."""
+"""The attribute network: architecture, PyTorch model and backbones, ONNX model, checkpoints, decision thresholds."""

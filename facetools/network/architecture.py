@@ -1,6 +1,6 @@
-"""What a network is, in plain values: its configuration, the pixels it expects, and the table of MobileNetV2.
+"""The network's architecture in plain values: its configuration, pixel normalization and the MobileNetV2 block table.
 
-torch and ONNX Runtime both compute what stands here.
+Both definitions of the network build on it: `model.py` for PyTorch and `onnx.py` for ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -9,27 +9,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-#: Mean and standard deviation of ImageNet's pixels, 0 to 255, by channel: what torchvision's weights expect.
+#: Mean and standard deviation per channel of ImageNet's pixels, in 0 to 255, as torchvision's weights expect.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
-
-
 PIXEL_STD = (58.395, 57.12, 57.375)
 
-
-#: Expansion, channels, repetitions and the first stride of the residual blocks (Sandler et al. 2018, table 2).
+#: MobileNetV2's groups of residual blocks: expansion, output channels, repetitions, stride of the first block.
+#: Source: Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (2018), table 2.
 INVERTED_RESIDUALS = (
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 
-
+#: Output channels of MobileNetV2's first and last convolution.
 FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What it takes to build the network and to ask it: `image_size` is (height, width) in pixels, `first_stride` that
-    of the backbone's first convolution; `flip_average` scores a face by it and its mirror image."""
+    """Everything needed to build the network and to score images with it.
+
+    attributes: names of the outputs, in order.
+    backbone: a network of torchvision.
+    head: units of the head's hidden layer.
+    dropout: dropout rate before the output layer.
+    image_size: (height, width) of the input in pixels.
+    first_stride: stride of the backbone's first convolution, 1 or the backbone's own 2.
+    flip_average: average the logits of each face and its mirror image.
+    """
 
     attributes: tuple[str, ...]
     backbone: str = "mobilenet_v2"
@@ -45,7 +51,7 @@ class ModelConfig:
 
 
 def inverted_residuals() -> Iterator[tuple[int, int, int, int]]:
-    """The residual blocks in turn: channels in, channels out, stride and expansion."""
+    """Yield input channels, output channels, stride and expansion of each residual block of MobileNetV2, in order."""
     inputs = FIRST_CHANNELS
     for expansion, outputs, repetitions, first_stride in INVERTED_RESIDUALS:
         for repetition in range(repetitions):

@@ -1,6 +1,8 @@
-"""Checkpoints, read without torch: to import it takes longer than a face takes to be judged.
+"""Checkpoint files, read without torch: importing torch takes longer than scoring one face.
 
-A checkpoint is what torch.save writes of a dictionary: a zip archive of one pickle and of the numbers of each tensor.
+`read_checkpoint` reads what `model.save_checkpoint` writes with torch.save: a zip archive that holds a dictionary as
+one pickle (`data.pkl`) and the numbers of each tensor as one file (`data/KEY`). Keys of the dictionary: `format`,
+`config`, `model` (the weights), and optional ones such as `thresholds`, `settings` and `made_by`.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import numpy as np
 
 from facetools.network.architecture import ModelConfig
 
+#: The value of `format` in every checkpoint.
 CHECKPOINT_FORMAT = "facetools checkpoint 1"
 
-
-#: The checkpoint that comes along.
+#: The checkpoint that is installed with the package.
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.pt"
 
-
-#: Of numbers in a tensor, by the name that torch has for them.
+#: The dtype of a tensor's numbers, by the name of torch's storage class.
 _DTYPES = {
     "HalfStorage": np.dtype("<f2"),
     "FloatStorage": np.dtype("<f4"),
@@ -38,61 +39,60 @@ _DTYPES = {
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint of facetools, or weights do not fit or cannot be had."""
+    """A file is not a facetools checkpoint, or its weights do not fit the network or are unavailable."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Of a file, the configuration of a network, its weights by torch's names for them, and what else is kept, which
-    may be the `thresholds` by aim, the `settings` of training and what it was `made_by`."""
+    """The content of a checkpoint file.
+
+    weights: arrays by the name of the tensor in the PyTorch model.
+    entries: the whole dictionary. It may hold `thresholds` (lists by criterion), `settings` (of the training) and
+        `made_by` (version, command line and inputs).
+    """
 
     path: Path
     config: ModelConfig
     weights: dict[str, np.ndarray]
-    parts: dict[str, Any]
+    entries: dict[str, Any]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file, nothing of which is executed; a CheckpointError if it is none."""
+    """Read a checkpoint without executing anything in it; raise CheckpointError if the file is not one."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
             if name is None:
-                raise ValueError("an archive of something else")
+                raise ValueError("the archive has no data.pkl")
             with archive.open(name) as stream:
-                content = _Unpickler(stream, archive, name.removesuffix("data.pkl")).load()
+                entries = _TensorUnpickler(stream, archive, name.removesuffix("data.pkl")).load()
     except OSError:
         raise
-    except Exception as error:  # a pickle that is damaged may fail in any way
-        raise unreadable_checkpoint(path, error) from None
-    return Checkpoint(path, parse_config(path, content), dict(content["model"]), content)
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
+    return Checkpoint(path, parse_config(path, entries), dict(entries["model"]), entries)
 
 
-def unreadable_checkpoint(path: Path, error: Exception) -> CheckpointError:
-    """What to raise where the reading of a file failed by `error`."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return CheckpointError(f"{path}: not a readable checkpoint: {reason}")
-
-
-def parse_config(path: Path, content: Any) -> ModelConfig:
-    """The configuration in the content of a checkpoint; a CheckpointError if it is that of something else."""
-    if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of facetools")
+def parse_config(path: Path, entries: Any) -> ModelConfig:
+    """The configuration among the `entries` of a checkpoint; raise CheckpointError if they are not a checkpoint's."""
+    if not isinstance(entries, dict) or entries.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{path}: not a facetools checkpoint")
     try:
-        plain, _ = dict(content["config"]), dict(content["model"])
-        sequences = {name: tuple(plain[name]) for name in ("attributes", "image_size")}
-        return ModelConfig(**plain | sequences)
+        config, _ = dict(entries["config"]), dict(entries["model"])
+        sequences = {name: tuple(config[name]) for name in ("attributes", "image_size")}
+        return ModelConfig(**config | sequences)
     except (KeyError, TypeError, ValueError) as error:
-        raise mismatched_checkpoint(path, error) from None
+        raise mismatch_error(path, error) from None
 
 
-def mismatched_checkpoint(path: Path, reason: object) -> CheckpointError:
-    """What to raise where the parts of a checkpoint do not make a network."""
-    return CheckpointError(f"{path}: a checkpoint with parts that are missing or do not fit: {reason}")
+def mismatch_error(path: Path, reason: object) -> CheckpointError:
+    """The error to raise if a checkpoint's entries do not form a network."""
+    return CheckpointError(f"{path}: the checkpoint has missing or mismatched entries: {reason}")
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors and plain values, and calls nothing else."""
+class _TensorUnpickler(pickle.Unpickler):
+    """Load plain values and tensors (as arrays); refuse every other class and function."""
 
     def __init__(self, stream: Any, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(stream)
@@ -102,17 +102,19 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
+            return _rebuild_array
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not allowed")
 
-    def persistent_load(self, saved: Any) -> np.ndarray:
-        _, dtype, key, _, _ = saved
+    def persistent_load(self, storage: Any) -> np.ndarray:
+        _, dtype, key, _, _ = storage
         return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype)
 
 
-def _tensor(numbers: np.ndarray, offset: int, shape: tuple[int, ...], steps: tuple[int, ...], *_: Any) -> np.ndarray:
-    """The part of `numbers` that begins at `offset`, of a shape and with steps between its items along each axis."""
-    size = numbers.itemsize
-    return np.ndarray(shape, numbers.dtype, numbers, offset * size, [step * size for step in steps])
+def _rebuild_array(
+    storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> np.ndarray:
+    """A view of `storage`; `offset` and `strides` count items, not bytes."""
+    size = storage.itemsize
+    return np.ndarray(shape, storage.dtype, storage, offset * size, [stride * size for stride in strides])

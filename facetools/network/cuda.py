@@ -1,37 +1,35 @@
-"""What keeps a GPU busy: work that is recorded once and replayed, and input that nobody waits for.
+"""CUDA graphs for repeated computations, and copies between host and GPU that do not block.
 
-A small network is hundreds of kernels of a few microseconds each, and to launch one takes the processor longer than the
-GPU to compute it. Recorded as a CUDA graph and replayed, all of them are launched together.
+A small network launches hundreds of kernels of a few microseconds each, and launching one takes the CPU longer than
+the GPU needs to compute it. `GraphedFunction` captures them as one CUDA graph and replays it with a single launch.
+`upload` and `download` queue copies on the GPU's current stream.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Calls of each kind before it is recorded: libraries choose their algorithms in the first ones.
+#: Calls per input signature before a graph is captured: libraries select their algorithms during the first calls.
 EAGER_CALLS = 2
 
 
-T = TypeVar("T")
-
-
 def upload(array: np.ndarray, device: torch.device) -> Tensor:
-    """`array` as a tensor on `device`; a GPU does it in its turn."""
+    """`array` as a tensor on `device`. The copy to a GPU is queued on its current stream and does not block."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def download(tensor: Tensor) -> Callable[[], np.ndarray]:
-    """Has the GPU that `tensor` is on copy it to memory in its turn; what is given waits for that and gives the copy.
+    """Queue a copy of `tensor` from its GPU to host memory; return a function that waits for it and returns the array.
 
-    Meanwhile other threads may ask the GPU for more. They could not if the copy were to memory that may be moved, and
-    hardly if it were waited for in a loop.
+    The host memory is pinned and the event blocks instead of spinning, so that other threads can launch work while the
+    copy is in progress.
     """
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     copy.copy_(tensor, non_blocking=True)
@@ -45,47 +43,47 @@ def download(tensor: Tensor) -> Callable[[], np.ndarray]:
     return wait
 
 
-def graphed(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
-    """`function` as it is called most quickly on `device`: Replayed on a GPU."""
+def use_cuda_graphs(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
+    """`function` as a GraphedFunction if `device` is a GPU, otherwise unchanged."""
     return GraphedFunction(function, device) if device.type == "cuda" else function
 
 
 class GraphedFunction:
-    """`function` of tensors on `device`, a GPU, that gives a tensor: recorded for each kind of inputs (shapes and
-    dtypes) that comes more than BEFORE times, and replayed for those from then on.
+    """A function from tensors to a tensor that is captured as a CUDA graph and replayed.
 
-    What it does besides, to tensors that stay where they are, is done each time; but Python runs while it is recorded
-    alone: a number that changes has to be a tensor. What is given is good until the next call.
+    It captures one graph per input signature (shapes, strides and dtypes), after EAGER_CALLS ordinary calls. The
+    returned tensor is overwritten by the next call. In-place updates of other tensors are repeated by every replay.
+    Python code runs only during the capture, so a number that changes between calls must be a tensor.
     """
 
     def __init__(self, function: Callable[..., Tensor], device: torch.device) -> None:
         self._function, self._device = function, device
-        self._seen: Counter[tuple[object, ...]] = Counter()
-        self._recorded: dict[tuple[object, ...], _CapturedCall] = {}
+        self._calls: Counter[tuple[object, ...]] = Counter()
+        self._graphs: dict[tuple[object, ...], _CapturedCall] = {}
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         with torch.cuda.device(self._device):
-            return self._called(inputs)
+            return self._call(inputs)
 
-    def _called(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        kind = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in inputs)
-        self._seen[kind] += 1
-        if self._seen[kind] <= EAGER_CALLS:
-            # On the stream of the recording, with which what backward passes keep is to agree.
+    def _call(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        signature = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in inputs)
+        self._calls[signature] += 1
+        if self._calls[signature] <= EAGER_CALLS:
+            # On the capture stream, because autograd's accumulation nodes remember the stream of their creation.
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
-                found = self._function(*inputs)
+                output = self._function(*inputs)
             torch.cuda.current_stream().wait_stream(self._stream)
-            return found
-        if kind not in self._recorded:
-            self._recorded[kind] = _CapturedCall(self._function, inputs, self._stream, self._pool)
-        return self._recorded[kind](inputs)
+            return output
+        if signature not in self._graphs:
+            self._graphs[signature] = _CapturedCall(self._function, inputs, self._stream, self._pool)
+        return self._graphs[signature](inputs)
 
 
 class _CapturedCall:
-    """A call with its inputs and its output, which stay in their places."""
+    """A CUDA graph of one call, with its input and output tensors, whose addresses are fixed."""
 
     def __init__(
         self,
@@ -96,12 +94,12 @@ class _CapturedCall:
     ) -> None:
         self._inputs = [tensor.clone() for tensor in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads go on meanwhile, and take memory.
+        # Other threads may allocate GPU memory during the capture; the default error mode forbids that.
         with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self._output = function(*self._inputs)
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        for place, given in zip(self._inputs, inputs, strict=True):
-            place.copy_(given)
+        for static_input, tensor in zip(self._inputs, inputs, strict=True):
+            static_input.copy_(tensor)
         self._graph.replay()
         return self._output

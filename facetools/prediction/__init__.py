@@ -1,1 +1,1 @@
-"""Prediction: scores of images from a checkpoint, with ONNX Runtime or PyTorch, and their metrics."""
+"""Prediction: attribute scores of images with ONNX Runtime or PyTorch, and metrics of the scores."""

@@ -1,22 +1,29 @@
-"""How well scores tell attributes: accuracy and its companions, by attribute and in the mean."""
+"""Metrics of predicted attributes: accuracy, balanced accuracy, F1, average precision and error rates.
+
+`metrics_by_attribute` gives them per attribute, `mean_metrics` averages them over attributes.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: The measures of which means are told.
+#: The metrics that `mean_metrics` averages.
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 
 
 def metrics_by_attribute(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, np.ndarray]:
-    """Measures of each attribute, float64 (a,), from `labels` uint8 0/1 (n, a) and `scores` float (n, a), n > 0.
+    """Metrics per attribute, float64 (a,), from `labels` uint8 0/1 (n, a) and `scores` float (n, a), n > 0.
 
-    A face is predicted to have the attribute when its score is at least `threshold`. Keys: `accuracy`; `majority`, the
-    accuracy of always giving the more frequent answer; `false_negative_rate` and `false_positive_rate`, the shares
-    mispredicted of the faces with and without the attribute; `balanced_accuracy`, the mean of the two classes' shares
-    predicted right; `f1`; `average_precision`, the area under precision against recall over all thresholds, as steps.
-    Where a class has no faces its rate is 0 by convention and balanced accuracy is the other class's share alone; f1
-    and average precision are 0 where nothing is present.
+    A face is predicted to have the attribute if its score is at least `threshold`. Keys:
+
+    accuracy: share of correct predictions.
+    balanced_accuracy: mean of the two classes' recalls; if a class has no faces, the recall of the other.
+    f1: harmonic mean of precision and recall; 0 if no face has the attribute.
+    average_precision: area under the precision-recall curve over all thresholds, as a step function; 0 if no face has
+        the attribute.
+    false_negative_rate, false_positive_rate: share of wrong predictions among the faces with and without the
+        attribute; 0 if there are none.
+    majority: accuracy of the majority-class baseline.
     """
     truth = labels.astype(bool)
     predicted = scores >= threshold
@@ -41,17 +48,17 @@ def metrics_by_attribute(labels: np.ndarray, scores: np.ndarray, threshold: floa
 
 
 def mean_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
-    """The means over attributes of `accuracy`, `balanced_accuracy`, `f1` and `average_precision`, and `hamming`.
+    """The means over attributes of MEASURES, and `hamming`.
 
-    `hamming` is the average Hamming distance of a face: its number of mispredicted attributes, 0 to a.
+    `hamming` is the mean Hamming distance per face: the number of wrongly predicted attributes, 0 to a.
     """
-    measures = metrics_by_attribute(labels, scores, threshold)
-    mean = {name: float(measures[name].mean()) for name in MEASURES}
-    return mean | {"hamming": float((1 - measures["accuracy"]).sum())}
+    metrics = metrics_by_attribute(labels, scores, threshold)
+    means = {name: float(metrics[name].mean()) for name in MEASURES}
+    return means | {"hamming": float((1 - metrics["accuracy"]).sum())}
 
 
 def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """The sum over the scores, from the highest, of precision x gain of recall; equal scores are one step."""
+    """The sum of precision x increase of recall over the distinct scores, in descending order."""
     if not truth.any():
         return 0.0
     order = np.argsort(-scores, kind="stable")

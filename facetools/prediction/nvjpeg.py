@@ -1,7 +1,8 @@
-"""JPEGs decoded on a GPU, by nvJPEG through torchvision: many times as many a second as by the threads of a processor.
+"""Decode JPEGs on a GPU with nvJPEG, through torchvision.
 
-Only those that it decodes as Pillow does; all other images are decoded by the processor, as anywhere. Colours, of which
-a JPEG keeps a quarter, are spread otherwise than by libjpeg, so that pixels differ by one to three levels in the mean.
+`decode_batches` yields batches of pixels on the GPU. nvJPEG decodes the JPEGs that `NvjpegFilter` selects, the CPU all
+other images. nvJPEG interpolates subsampled chroma differently from libjpeg, so that its pixels differ from Pillow's by
+one to three levels (of 255) on average.
 """
 
 from __future__ import annotations
@@ -25,163 +26,178 @@ from facetools.network.inference import upload_as_float
 from facetools.runtime import threads
 from facetools.runtime.threads import prefetch
 
-#: Pixels of a JPEG for the GPU at most: larger ones the processor decodes at a fraction of their size.
+#: The largest JPEG for the GPU, in pixels. libjpeg decodes larger ones at a reduced scale, which is faster.
 MAX_PIXELS = 2**20
 
+#: Threads that read files. More do not help, because they wait for the global interpreter lock.
+READER_THREADS = 2
 
-#: Threads that read: more than a few wait for each other, as Python lets one of them run at a time.
-READERS = 2
+#: JPEG markers: start and end of the image.
+_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 
+#: JPEG markers, second byte: baseline frame, APP1 segment (Exif), start of the scan.
+_BASELINE_FRAME, _APP1, _START_OF_SCAN = 0xC0, 0xE1, 0xDA
 
-#: Markers of segments that say nothing of how pixels are to be understood: tables, applications' own, comments.
+#: Markers of segments that do not affect how pixels are interpreted: tables; application data and comments.
 _TABLES, _COMMENTS = (0xC4, 0xDB, 0xDD), (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)
 
-
-_BASELINE, _EXIF, _SCAN = 0xC0, 0xE1, 0xDA
-
-
-_START, _END = b"\xff\xd8", b"\xff\xd9"
+#: The content of an image file: bytes of a JPEG for the GPU, uint8 (n,); decoded pixels, uint8; or an error.
+_Content = Tensor | np.ndarray | ImageError
 
 
-class Suits:
-    """Whether bytes are a JPEG as most are: whole, baseline, of 8 bits and three components in YCbCr, upright, of at
-    most MAX_PIXELS. A head is looked at once: files of one making have the same."""
+class NvjpegFilter:
+    """Selects the JPEGs that nvJPEG decodes as Pillow does.
+
+    These are complete baseline JPEGs with 8 bits, three YCbCr components, upright orientation and at most MAX_PIXELS.
+    The last accepted header is cached, because files from one encoder often share it and parsing costs microseconds.
+    """
 
     def __init__(self) -> None:
-        self._head = _START
+        self._header = _START_OF_IMAGE
 
-    def __call__(self, data: bytes) -> bool:
-        if not data.endswith(_END):
+    def is_decodable(self, data: bytes) -> bool:
+        """Whether `data` is such a JPEG."""
+        if not data.endswith(_END_OF_IMAGE):
             return False
-        if self._head == _START or not data.startswith(self._head):
-            end = _head(data)
-            if not end:
+        if self._header == _START_OF_IMAGE or not data.startswith(self._header):
+            length = _decodable_header_length(data)
+            if not length:
                 return False
-            self._head = data[:end]
+            self._header = data[:length]
         return True
 
 
-def _head(data: bytes) -> int:
-    """The bytes of such a JPEG up to its pixels; 0 of what is none."""
-    at, frame = len(_START), False
-    if not data.startswith(_START):
+def _decodable_header_length(data: bytes) -> int:
+    """The number of bytes up to and including the start-of-scan marker; 0 if nvJPEG should not decode `data`."""
+    if not data.startswith(_START_OF_IMAGE):
         return 0
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
-        if marker == _SCAN:
-            return (at + 2) * frame
-        if marker == _BASELINE:
-            bits, components = data[at + 4], data[at + 9]
-            height, width = (int.from_bytes(data[start : start + 2]) for start in (at + 5, at + 7))
-            frame = bits == 8 and components == 3 and 0 < height * width <= MAX_PIXELS
-        elif marker == _EXIF:
-            if not _upright(data[at + 4 : at + 2 + length]):
+    position, frame_accepted = len(_START_OF_IMAGE), False
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
+        if marker == _START_OF_SCAN:
+            return position + 2 if frame_accepted else 0
+        if marker == _BASELINE_FRAME:
+            bits, components = data[position + 4], data[position + 9]
+            height, width = (int.from_bytes(data[start : start + 2]) for start in (position + 5, position + 7))
+            frame_accepted = bits == 8 and components == 3 and 0 < height * width <= MAX_PIXELS
+        elif marker == _APP1:
+            if not _is_upright(data[position + 4 : position + 2 + length]):
                 return 0
         elif marker not in (*_TABLES, *_COMMENTS):
             return 0
-        at += 2 + length
+        position += 2 + length
     return 0
 
 
-def _upright(segment: bytes) -> bool:
-    """Whether the content of an APP1 segment turns no picture."""
+def _is_upright(segment: bytes) -> bool:
+    """Whether the content of an APP1 segment leaves the image's orientation unchanged."""
     if not segment.startswith(b"Exif\0\0"):
         return True
     exif = Image.Exif()
     try:
         exif.load(segment)
         return exif.get(ExifTags.Base.Orientation, 1) == 1
-    except Exception:  # of any kind, as where images are decoded
+    except Exception:  # damaged Exif data can raise anything; the CPU then decides
         return False
 
 
 def decode_batches(
     paths: Iterable[str],
     size: tuple[int, int],
-    rows: int,
+    batch_size: int,
     *,
     device: torch.device,
     jobs: int,
     on_failure: Callable[[str, str], None],
 ) -> Iterator[tuple[list[str], Tensor]]:
-    """The batches of images.batches, their pixels float (n, 3, height, width), 0 to 255, channels last, on `device`, a
-    GPU; the next is decoded while the caller uses one."""
-    for names, decoded, pixels, ready in prefetch(_made(paths, size, rows, device, min(jobs, READERS))):
-        there = batches.report_failures(names, decoded, on_failure)
+    """Yield paths and pixels for every `batch_size` consecutive paths, as images.batches.image_batches does.
+
+    Pixels are float (n, 3, *size), 0 to 255, channels last, on `device`, a GPU. The next batch is decoded while the
+    caller uses the current one. An image that cannot be read or decoded is missing from its batch and passed to
+    `on_failure` with the reason.
+    """
+    for names, images, pixels, decoded in prefetch(_decode(paths, size, batch_size, device, min(jobs, READER_THREADS))):
+        decoded_names = batches.report_failures(names, images, on_failure)
         if pixels is not None:
-            here = torch.cuda.current_stream(device)
-            here.wait_event(ready)
-            pixels.record_stream(here)
-            yield there, pixels
+            stream = torch.cuda.current_stream(device)
+            stream.wait_event(decoded)
+            pixels.record_stream(stream)
+            yield decoded_names, pixels
 
 
-#: The bytes of a JPEG for the GPU, uint8 (n,), decoded pixels, uint8, or the reason why there are none.
-_Image = Tensor | np.ndarray | ImageError
+def _decode(
+    paths: Iterable[str], size: tuple[int, int], batch_size: int, device: torch.device, readers: int
+) -> Iterator[tuple[list[str], list[_Content], Tensor | None, torch.cuda.Event]]:
+    """Yield for each batch its paths, an image or error per path, the pixels of the images, and an event.
 
-
-def _made(
-    paths: Iterable[str], size: tuple[int, int], rows: int, device: torch.device, readers: int
-) -> Iterator[tuple[list[str], list[_Image], Tensor | None, torch.cuda.Event]]:
-    """Batches of paths and of what could be made of each, the pixels of those that could be had, if there are any, and
-    when those will be there."""
-    stream, suits = torch.cuda.Stream(device), Suits()
+    The pixels are None if there are no images. They are complete when the event has occurred.
+    """
+    stream, nvjpeg_filter = torch.cuda.Stream(device), NvjpegFilter()
     with reading.ImageReader() as reader:
 
-        def read(names: list[str]) -> tuple[list[str], list[_Image]]:
-            return names, [_read(reader, path, size, suits) for path in names]
+        def read(names: list[str]) -> tuple[list[str], list[_Content]]:
+            return names, [_read(reader, path, size, nvjpeg_filter) for path in names]
 
-        with closing(threads.map_in_order(paths, rows, read, readers)) as decode_batches:
-            for names, found in decode_batches:
+        with closing(threads.map_in_order(paths, batch_size, read, readers)) as read_batches:
+            for names, contents in read_batches:
                 with torch.cuda.stream(stream):
-                    # nvJPEG writes at once, on its own stream, into memory that this one may still read.
+                    # nvJPEG writes immediately, on its own stream, into memory that this stream may still be reading.
                     stream.synchronize()
-                    decoded = _decoded(found, size, device)
-                    there = [image for image in decoded if not isinstance(image, ImageError)]
-                    pixels = _batch(there, size, device) if there else None
-                    ready = stream.record_event()
-                yield names, decoded, pixels, ready
+                    images = _decode_jpegs(contents, size, device)
+                    valid = [image for image in images if not isinstance(image, ImageError)]
+                    pixels = _stack_images(valid, size, device) if valid else None
+                    decoded = stream.record_event()
+                yield names, images, pixels, decoded
 
 
-def _read(reader: reading.ImageReader, path: str, size: tuple[int, int], suits: Suits) -> _Image:
+def _read(reader: reading.ImageReader, path: str, size: tuple[int, int], nvjpeg_filter: NvjpegFilter) -> _Content:
     data = reading.try_read(reader, path)
     if isinstance(data, ImageError):
         return data
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if suits(data) else decoding.try_decode(data, size)
+    if nvjpeg_filter.is_decodable(data):
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return decoding.try_decode(data, size)
 
 
-def _decoded(found: Sequence[_Image], size: tuple[int, int], device: torch.device) -> list[_Image]:
-    """`found`, its JPEGs decoded: uint8 (3, height, width) on `device`, or by the processor where that cannot."""
-    decoded = list(found)
-    jpegs = {number: data for number, data in enumerate(found) if isinstance(data, Tensor)}
+def _decode_jpegs(contents: Sequence[_Content], size: tuple[int, int], device: torch.device) -> list[_Content]:
+    """`contents` with each JPEG replaced by its pixels, uint8 (3, height, width) on `device`.
+
+    If nvJPEG fails, the CPU decodes all JPEGs of the batch.
+    """
+    images = list(contents)
+    jpegs = {number: data for number, data in enumerate(contents) if isinstance(data, Tensor)}
     if jpegs:
         try:
-            pixels: Sequence[_Image] = decode_jpeg(list(jpegs.values()), ImageReadMode.RGB, device)
-        except RuntimeError:  # of one of them, but nobody tells of which
-            pixels = [decoding.try_decode(data.numpy().tobytes(), size) for data in jpegs.values()]
-        for number, image in zip(jpegs, pixels, strict=True):
-            decoded[number] = image
-    return decoded
+            decoded: Sequence[_Content] = decode_jpeg(list(jpegs.values()), ImageReadMode.RGB, device)
+        except RuntimeError:  # one of them is invalid, but the error does not say which
+            decoded = [decoding.try_decode(data.numpy().tobytes(), size) for data in jpegs.values()]
+        for number, image in zip(jpegs, decoded, strict=True):
+            images[number] = image
+    return images
 
 
-def _batch(decoded: Sequence[Tensor | np.ndarray], size: tuple[int, int], device: torch.device) -> Tensor:
-    """Images, uint8, (3, height, width) of any sides on `device` or (*size, 3) in memory, as float (n, 3, *size) on
-    `device`, stretched as images.decode does."""
-    alike: dict[Any, list[int]] = defaultdict(list)
-    for number, image in enumerate(decoded):
-        alike[type(image), image.shape].append(number)
-    parts = [_scaled([decoded[number] for number in numbers], size, device) for numbers in alike.values()]
+def _stack_images(images: Sequence[Tensor | np.ndarray], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Images as one batch, float (n, 3, *size), channels last, on `device`.
+
+    Each is uint8, (3, height, width) of any size on `device` or (*size, 3) in host memory. Images are resized as
+    images.decoding does.
+    """
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        groups[type(image), image.shape].append(number)
+    parts = [_resize_images([images[number] for number in numbers], size, device) for numbers in groups.values()]
     pixels = parts[0]
     if len(parts) > 1:
-        order = np.argsort(np.concatenate(list(alike.values())))
+        order = np.argsort(np.concatenate(list(groups.values())))
         pixels = torch.cat(parts)[upload(order, device)]
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def _scaled(alike: Sequence[Any], size: tuple[int, int], device: torch.device) -> Tensor:
-    """The same of images of one kind and one shape."""
-    if isinstance(alike[0], np.ndarray):
-        return upload_as_float(np.stack(alike), device)
-    pixels = torch.stack(list(alike)).to(torch.float32)
+def _resize_images(images: Sequence[Any], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Images of one type and shape as float (n, 3, *size) on `device`."""
+    if isinstance(images[0], np.ndarray):
+        return upload_as_float(np.stack(images), device)
+    pixels = torch.stack(list(images)).to(torch.float32)
     if pixels.shape[2:] == size:
         return pixels
     return F.interpolate(pixels, size, mode="bilinear", antialias=True).round_()

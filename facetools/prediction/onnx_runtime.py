@@ -1,4 +1,4 @@
-"""Prediction with ONNX Runtime on the CPU. It needs no torch, whose import takes longer than a few faces do."""
+"""Prediction with ONNX Runtime on the CPU. It avoids importing torch, which takes longer than scoring a few faces."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import onnxruntime
 from facetools.images.batches import compute_batches
 from facetools.network.checkpoint import Checkpoint
 from facetools.network.onnx import build_onnx_model
-from facetools.prediction.backend import Failed, split_batch
+from facetools.prediction.backend import FailureCallback, split_batch
 from facetools.runtime import memory
 
 
 class OnnxPredictor:
-    """A MobileNetV2 checkpoint in one ONNX Runtime session, which all threads share."""
+    """A MobileNetV2 checkpoint in one ONNX Runtime session, which all threads share. It computes in float32."""
 
-    probes = 0
+    probe_count = 0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         memory.keep_freed_memory()
-        self.config, self.parts = checkpoint.config, checkpoint.parts
+        self.config, self.entries = checkpoint.config, checkpoint.entries
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # each of our threads computes a batch of its own
+        options.intra_op_num_threads = 1  # each of our threads scores a batch of its own
         options.log_severity_level = 3
         model = build_onnx_model(checkpoint).SerializeToString()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -34,6 +34,6 @@ class OnnxPredictor:
     def choose_precision(self, images: np.ndarray) -> None: ...
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)

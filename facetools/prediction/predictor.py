@@ -1,7 +1,11 @@
 """Predict attribute scores with the fastest available backend.
 
-`load_predictor` chooses it: PyTorch on GPUs and on CPUs that multiply in bfloat16; ONNX Runtime on other CPUs, for few
-images, and where torch is not installed. Other backbones than MobileNetV2 need PyTorch.
+`load_predictor` chooses the backend, `predict_images` scores image files. The rule, in this order:
+
+1. Backbones other than MobileNetV2 need PyTorch.
+2. A small job, or a machine without torch, uses ONNX Runtime on the CPU.
+3. A GPU, or a CPU that multiplies in bfloat16, uses PyTorch.
+4. Other CPUs use ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -13,26 +17,29 @@ import numpy as np
 
 from facetools.images.batches import image_batches
 from facetools.network.checkpoint import read_checkpoint
-from facetools.prediction.backend import PROBE_IMAGES, Failed, Predictor
+from facetools.prediction.backend import PROBE_IMAGES, FailureCallback, Predictor
 from facetools.runtime import extras, hardware
 
-#: Up to this many images are scored before torch would be imported.
-FEW_IMAGES = 64
+#: Scoring up to this many images with ONNX Runtime takes less time than importing torch.
+SMALL_JOB_IMAGES = 64
 
 
 def load_predictor(
     path: Path, device: str = "auto", *, images: int | None = None, local_rank: int = 0, bfloat16: bool | None = None
 ) -> Predictor:
-    """The network of the checkpoint in the file `path`, on a `device` as in hardware.choose_device.
+    """Load the network of the checkpoint `path` on a `device` as in hardware.choose_device.
 
-    `images` is the number of images to score, where it is known; `local_rank` that of the process on its machine.
-    `bfloat16` None takes bfloat16 for more than FEW_IMAGES where the hardware has it and `choose_precision` finds that
-    it changes scores by less than 0.02. Raises CheckpointError if the file holds no such network, ValueError if there
-    is no such device, MissingExtraError if the network or device needs torch and it is not installed.
+    images: the number of images to score, None if unknown.
+    local_rank: the rank of this process among those on its machine.
+    bfloat16: whether to compute in bfloat16. None lets `choose_precision` use it for more than SMALL_JOB_IMAGES images,
+        if the hardware supports it and it changes scores by less than 0.02.
+
+    Raises CheckpointError if the file is not a checkpoint, ValueError if there is no such device, MissingExtraError if
+    the network or device needs torch and it is not installed.
     """
-    few = images is not None and images <= FEW_IMAGES
-    on_cpu = device == "cpu" or (device == "auto" and (few or not hardware.uses_gpu(device)))
-    wants_bfloat16 = hardware.cpu_supports_bfloat16() and not few if bfloat16 is None else bfloat16
+    small_job = images is not None and images <= SMALL_JOB_IMAGES
+    on_cpu = device == "cpu" or (device == "auto" and (small_job or not hardware.uses_gpu(device)))
+    wants_bfloat16 = (hardware.cpu_supports_bfloat16() and not small_job) if bfloat16 is None else bfloat16
     if on_cpu and not (wants_bfloat16 and extras.is_installed("torch")):
         checkpoint = read_checkpoint(path)
         if checkpoint.config.backbone == "mobilenet_v2":
@@ -46,17 +53,19 @@ def load_predictor(
 
 
 def choose_precision(predictor: Predictor, paths: Sequence[str], *, jobs: int) -> None:
-    """Lets `predictor` choose its precision from the first of `paths`, decoded by `jobs` threads on the CPU, so that
-    all processes of a job choose alike."""
-    first, size = paths[: predictor.probes], predictor.config.image_size
+    """Let `predictor` choose its precision by the first of `paths`, decoded by `jobs` CPU threads.
+
+    All processes of a job that pass the same paths make the same choice.
+    """
+    first, size = paths[: predictor.probe_count], predictor.config.image_size
     for _, pixels in image_batches(first, size, PROBE_IMAGES, jobs=jobs, on_failure=lambda path, reason: None):
         predictor.choose_precision(pixels)
 
 
 def predict_images(
-    predictor: Predictor, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
+    predictor: Predictor, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yields paths and scores, float32 (n, attributes), of consecutive batches of `paths`, in their order.
+    """Yield paths and scores, float32 (n, attributes), of consecutive batches of `paths`, in order.
 
     `jobs` threads read, decode and, without a GPU, score. An image that cannot be read or decoded is missing from its
     batch and passed to `on_failure` with the reason.

@@ -1,4 +1,4 @@
-"""Prediction with PyTorch: on a CPU, each thread with a batch of its own; on a GPU, with CUDA graphs and nvJPEG."""
+"""Prediction with PyTorch: one batch per thread on CPUs; CUDA graphs and nvJPEG on GPUs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from facetools.images.batches import compute_batches
 from facetools.network import cuda, inference, model
-from facetools.prediction.backend import PROBE_IMAGES, Failed, split_batch
+from facetools.prediction.backend import PROBE_IMAGES, FailureCallback, split_batch
 from facetools.runtime import hardware, memory
 
 T = TypeVar("T")
@@ -22,19 +22,19 @@ class _TorchPredictor:
     def __init__(self, path: Path, device: torch.device, bfloat16: bool | None) -> None:
         memory.keep_freed_memory()
         self._device = device
-        network, self.parts = model.load_checkpoint(path)
+        network, self.entries = model.load_checkpoint(path)
         self.config = network.config
         self._model, self._bfloat16 = inference.prepare_for_inference(network, device), bool(bfloat16)
-        self.probes = PROBE_IMAGES if bfloat16 is None and hardware.supports_bfloat16(device) else 0
+        self.probe_count = PROBE_IMAGES if bfloat16 is None and hardware.supports_bfloat16(device) else 0
 
     def choose_precision(self, images: np.ndarray) -> None:
-        if self.probes:
-            pixels = inference.upload_as_float(images[: self.probes], self._device)
+        if self.probe_count:
+            pixels = inference.upload_as_float(images[: self.probe_count], self._device)
             self._bfloat16 = inference.bfloat16_agrees(self._model, pixels)
 
 
 class CpuPredictor(_TorchPredictor):
-    """A checkpoint on the CPU. Threads that share one batch would wait for each other at every layer."""
+    """A checkpoint on the CPU. Each thread scores its own batch: threads that share one would wait at every layer."""
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         with hardware.single_threaded():
@@ -42,13 +42,13 @@ class CpuPredictor(_TorchPredictor):
             return np.concatenate([inference.predict_scores(self._model, part, self._bfloat16) for part in parts])
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)
 
 
 class CudaPredictor(_TorchPredictor):
-    """A checkpoint on a GPU, which also decodes most JPEGs."""
+    """A checkpoint on a GPU, which also decodes most JPEGs. Scores are computed by a CUDA graph per batch shape."""
 
     def __init__(self, path: Path, device: torch.device, bfloat16: bool | None) -> None:
         super().__init__(path, device, bfloat16)
@@ -61,8 +61,11 @@ class CudaPredictor(_TorchPredictor):
         return scores
 
     def score_batches(self, batches: Iterable[tuple[T, torch.Tensor]]) -> Iterator[tuple[T, np.ndarray]]:
-        """Yields (tag, scores) for each (tag, pixels) of `batches`; pixels are float (n, 3, height, width), 0 to 255,
-        on the GPU. The next batch is requested and launched while the scores of the current one are downloaded."""
+        """Yield (tag, scores) for each (tag, pixels) of `batches`.
+
+        Pixels are float (n, 3, height, width), 0 to 255, on the GPU. The next batch is requested and launched while the
+        scores of the current one are downloaded.
+        """
         pending: deque[tuple[T, Callable[[], np.ndarray]]] = deque()
         for tag, pixels in batches:
             pending.append((tag, cuda.download(self._graphed(pixels))))
@@ -73,7 +76,7 @@ class CudaPredictor(_TorchPredictor):
             yield tag, wait()
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: Failed
+        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         from facetools.prediction import nvjpeg
 

@@ -1,9 +1,13 @@
-"""Eigenfaces: the mean face and the principal components of the images of each cluster, streamed.
+"""Compute eigenfaces: the mean and the principal components of the images of each cluster.
 
-Turk and Pentland 1991; the paper's section 4.1. Decoded images wait in a temporary file, ordered by cluster, and are
-read from it in chunks, so memory grows neither with the faces nor with a cluster. The components come from block
-Lanczos iterations (Golub and Underwood 1977) with the covariance matrix, which is never formed, until they are exact:
-every residual |C v - l v| is at most 1e-7 of the largest eigenvalue.
+Turk and Pentland, Eigenfaces for Recognition (1991); section 4.1 of the paper. `ImageSpool` stores the images of all
+clusters in a temporary file; `compute_eigenfaces` reads them back in chunks.
+
+The components are the leading eigenvectors v of the scatter matrix S = sum (x - mean)(x - mean)^T over the n images x
+of d values, and their variances are the eigenvalues l divided by n - 1. Block Lanczos iterations with full
+reorthogonalization (Golub and Underwood 1977) compute them from products of S with blocks of b vectors, without forming
+S. They stop when every residual |S v - l v| is at most 1e-7 of the largest eigenvalue. With i iterations, at most 40,
+the time is O(i n d b) for the products and O(i^2 d b^2) for the basis, and the memory is O(i d b), independent of n.
 """
 
 from __future__ import annotations
@@ -21,26 +25,35 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-#: Images of a chunk, and the bytes of a cluster that is not read from the file again for each product.
-CHUNK_IMAGES, RESIDENT_BYTES = 256, 2**27
+#: The number of images that are read at a time.
+CHUNK_IMAGES = 256
 
+#: Clusters whose centered images take at most this many bytes stay in memory; others are read again for each product.
+RESIDENT_BYTES = 2**27
 
+#: The largest residual of an eigenvector, relative to the largest eigenvalue.
 _TOLERANCE = 1e-7
 
-
+#: Vectors of a Lanczos block in addition to the requested components; they speed up convergence.
 _OVERSAMPLING = 8
 
+_MAX_ITERATIONS = 40
 
-_MAX_BLOCKS = 40
+#: Directions with at most this share of the scatter are rounding errors.
+_ROUNDING = 1e-10
+
+#: Multiplies a block of vectors, float64 (d, b), by the scatter matrix (d, d).
+ScatterProduct = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Eigenface:
-    """A cluster in pictures of shape (height, width, channels), in units of the pixels, 0 to 255.
+    """The mean and the principal components of the images of a cluster, in units of pixel values, 0 to 255.
 
-    `mean` float64, that shape; `components` float64 (m, that shape), unit vectors, the largest value of each positive;
-    `explained_variance` float64 (m,) variances along them (n - 1 in the denominator); `explained_variance_ratio` their
-    shares of the total variance. m is smaller than asked for where a cluster has too few faces.
+    `mean` float64 (height, width, channels); `components` float64 (m, height, width, channels), unit vectors with a
+    positive value of largest magnitude; `explained_variance` float64 (m,), the variance along each component, with
+    denominator n - 1; `explained_variance_ratio` float64 (m,), its share of the total variance. m is smaller than
+    requested if the images of the cluster span fewer dimensions.
     """
 
     cluster: int
@@ -52,20 +65,23 @@ class Eigenface:
 
 
 class ImageSpool:
-    """Images of the same shape in a temporary file, ordered by cluster."""
+    """Images of the same shape in a temporary file, grouped by cluster. A context manager that deletes the file."""
 
     def __init__(self, counts: np.ndarray, shape: tuple[int, int, int]) -> None:
-        """Room for `counts[c]` images, uint8 of `shape` (height, width, channels), in cluster c."""
+        """Reserve space for `counts[c]` images, uint8 of `shape` (height, width, channels), in each cluster c.
+
+        Raises ValueError if the disk is too small.
+        """
         self.shape = shape
-        self._bytes = int(np.prod(shape))
+        self._image_bytes = int(np.prod(shape))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._filled = np.zeros(len(counts), np.int64)
-        needed, folder = int(self._starts[-1]) * self._bytes, tempfile.gettempdir()
+        self._counts = np.zeros(len(counts), np.int64)
+        needed, folder = int(self._starts[-1]) * self._image_bytes, tempfile.gettempdir()
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise ValueError(
-                f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free; "
-                f"set TMPDIR to a larger disk, or take a smaller --size"
+                f"eigenfaces need {needed / 1e9:.1f} GB in {folder}, but only {free / 1e9:.1f} GB are free; "
+                f"set TMPDIR to a folder on a larger disk, or choose a smaller --size"
             )
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
@@ -76,52 +92,44 @@ class ImageSpool:
         self._file.close()
 
     def add(self, cluster: int, image: np.ndarray) -> None:
-        """Adds an image, uint8 of the spool's shape."""
-        position = self._starts[cluster] + self._filled[cluster]
-        os.pwrite(self._file.fileno(), np.ascontiguousarray(image).data, int(position) * self._bytes)
-        self._filled[cluster] += 1
+        """Add an image, uint8 of the shape of the spool."""
+        position = self._starts[cluster] + self._counts[cluster]
+        os.pwrite(self._file.fileno(), np.ascontiguousarray(image).data, int(position) * self._image_bytes)
+        self._counts[cluster] += 1
 
     def count(self, cluster: int) -> int:
-        """The images of `cluster` so far."""
-        return int(self._filled[cluster])
+        """The number of images added to `cluster`."""
+        return int(self._counts[cluster])
 
     def chunks(self, cluster: int) -> Iterator[np.ndarray]:
-        """The flattened images of `cluster`, uint8 (n, d), chunk after chunk."""
+        """Yield the flattened images of `cluster` in chunks, uint8 (n, d), n at most CHUNK_IMAGES."""
         for first in range(0, self.count(cluster), CHUNK_IMAGES):
             rows = min(CHUNK_IMAGES, self.count(cluster) - first)
-            buffer = np.empty((rows, self._bytes), np.uint8)
-            os.preadv(self._file.fileno(), [buffer.data.cast("B")], int(self._starts[cluster] + first) * self._bytes)
+            buffer = np.empty((rows, self._image_bytes), np.uint8)
+            os.preadv(
+                self._file.fileno(), [buffer.data.cast("B")], int(self._starts[cluster] + first) * self._image_bytes
+            )
             yield buffer
-
-
-#: Multiplies a block, float64 (d, m), by the scatter matrix (d, d) of the rows of a cluster.
-ScatterProduct = Callable[[np.ndarray], np.ndarray]
 
 
 def compute_eigenfaces(
     spool: ImageSpool, clusters: Iterable[int], components: int, *, device: torch.device | None = None
 ) -> Iterator[Eigenface]:
-    """The Eigenface of each of `clusters` that has images, with up to `components` components.
+    """Yield the Eigenface, with up to `components` components, of each of `clusters` that has images.
 
-    NumPy multiplies by the covariance matrix, or torch on `device`, a GPU.
+    The products with the scatter matrix use NumPy, or PyTorch on `device` if that is given.
     """
     for cluster in clusters:
         count = spool.count(cluster)
         if not count:
             continue
-        total = np.zeros(int(np.prod(spool.shape)), np.int64)
-        squares = 0
-        for chunk in spool.chunks(cluster):
-            total += chunk.sum(0, dtype=np.int64)
-            squares += int(np.square(chunk, dtype=np.int64).sum())
-        mean = total / count
-        # Integer sums, so a cluster of equal images has a variance of exactly zero.
-        scatter = squares - sum(int(value) ** 2 for value in total) / count
-        chunks, resident = partial(spool.chunks, cluster), count * mean.nbytes <= RESIDENT_BYTES
+        chunks = partial(spool.chunks, cluster)
+        mean, scatter = _mean_and_scatter(chunks(), count, int(np.prod(spool.shape)))
+        is_resident = count * mean.nbytes <= RESIDENT_BYTES
         if device is None:
-            product = _numpy_product(chunks, mean, resident)
+            product = _numpy_product(chunks, mean, is_resident)
         else:
-            product = _torch_product(chunks, mean, resident, device)
+            product = _torch_product(chunks, mean, is_resident, device)
         vectors, eigenvalues = _leading_eigenvectors(product, len(mean), min(components, count - 1), count, scatter)
         yield Eigenface(
             cluster,
@@ -133,15 +141,28 @@ def compute_eigenfaces(
         )
 
 
-def _numpy_product(chunks: Callable[[], Iterator[np.ndarray]], mean: np.ndarray, resident: bool) -> ScatterProduct:
-    def centred() -> Iterator[np.ndarray]:
+def _mean_and_scatter(chunks: Iterator[np.ndarray], count: int, dimensions: int) -> tuple[np.ndarray, float]:
+    """The mean of `count` images, float64 (d,), and their total scatter: the sum of squared distances to the mean."""
+    # Integer sums, so that equal images have a scatter of exactly zero.
+    total = np.zeros(dimensions, np.int64)
+    squares = 0
+    for chunk in chunks:
+        total += chunk.sum(0, dtype=np.int64)
+        squares += int(np.square(chunk, dtype=np.int64).sum())
+    return total / count, squares - sum(int(value) ** 2 for value in total) / count
+
+
+def _numpy_product(chunks: Callable[[], Iterator[np.ndarray]], mean: np.ndarray, is_resident: bool) -> ScatterProduct:
+    """The product with the scatter matrix of the images in `chunks`, kept in memory if `is_resident`."""
+
+    def centered_chunks() -> Iterator[np.ndarray]:
         return (chunk - mean for chunk in chunks())
 
-    rows_in_memory = list(centred()) if resident else None
+    resident = list(centered_chunks()) if is_resident else None
 
     def product(block: np.ndarray) -> np.ndarray:
         result = np.zeros_like(block)
-        for rows in rows_in_memory or centred():
+        for rows in resident or centered_chunks():
             result += rows.T @ (rows @ block)
         return result
 
@@ -149,21 +170,22 @@ def _numpy_product(chunks: Callable[[], Iterator[np.ndarray]], mean: np.ndarray,
 
 
 def _torch_product(
-    chunks: Callable[[], Iterator[np.ndarray]], mean: np.ndarray, resident: bool, device: torch.device
+    chunks: Callable[[], Iterator[np.ndarray]], mean: np.ndarray, is_resident: bool, device: torch.device
 ) -> ScatterProduct:
+    """As `_numpy_product`, computed in float64 on `device`."""
     import torch
 
-    centre = torch.from_numpy(mean).to(device)
+    center = torch.from_numpy(mean).to(device)
 
-    def centred() -> Iterator[torch.Tensor]:
-        return (torch.from_numpy(chunk).to(device, torch.float64).sub_(centre) for chunk in chunks())
+    def centered_chunks() -> Iterator[torch.Tensor]:
+        return (torch.from_numpy(chunk).to(device, torch.float64).sub_(center) for chunk in chunks())
 
-    rows_in_memory = list(centred()) if resident else None
+    resident = list(centered_chunks()) if is_resident else None
 
     def product(block: np.ndarray) -> np.ndarray:
         factor = torch.from_numpy(np.ascontiguousarray(block)).to(device)
         result = torch.zeros_like(factor)
-        for rows in rows_in_memory or centred():
+        for rows in resident or centered_chunks():
             result.addmm_(rows.T, rows @ factor)
         return result.cpu().numpy()
 
@@ -171,39 +193,41 @@ def _torch_product(
 
 
 def _leading_eigenvectors(
-    product: ScatterProduct, dimensions: int, wanted: int, count: int, scatter: float
+    product: ScatterProduct, dimensions: int, components: int, count: int, scatter: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `wanted` leading eigenvectors (d, m) and eigenvalues (m,) of the scatter matrix sum (x - mean)(x - mean)' of
-    `count` rows x, whose trace is `scatter`."""
-    if wanted < 1 or scatter <= 0:
+    """Up to `components` leading eigenvectors (d, m) and eigenvalues (m,) of the scatter matrix of `count` images, with
+    trace `scatter`; fewer if its rank is lower."""
+    if components < 1 or scatter <= 0:
         return np.empty((dimensions, 0)), np.empty(0)
-    width = min(wanted + _OVERSAMPLING, count - 1, dimensions)
+    width = min(components + _OVERSAMPLING, count - 1, dimensions)
     start = np.random.default_rng(0).standard_normal((dimensions, width))
-    # A first product moves the start into the space that the images span.
+    # The first product moves the random start into the range of the scatter matrix.
     block = np.linalg.qr(product(start))[0]
-    basis, images = block[:, :0], block[:, :0]
-    for _ in range(_MAX_BLOCKS):
-        image = product(block)
-        basis, images = np.hstack([basis, block]), np.hstack([images, image])
-        values, rotation = np.linalg.eigh(basis.T @ images)
-        values, rotation = values[::-1][:wanted], rotation[:, ::-1][:, :wanted]
-        residuals = np.linalg.norm(images @ rotation - basis @ rotation * values, axis=0)
-        if residuals.max() <= _TOLERANCE * values[0]:
+    basis, basis_product = block[:, :0], block[:, :0]
+    for _ in range(_MAX_ITERATIONS):
+        block_product = product(block)
+        basis, basis_product = np.hstack([basis, block]), np.hstack([basis_product, block_product])
+        # Rayleigh-Ritz: the eigenpairs of the matrix restricted to the basis, largest first.
+        eigenvalues, rotation = np.linalg.eigh(basis.T @ basis_product)
+        eigenvalues, rotation = eigenvalues[::-1][:components], rotation[:, ::-1][:, :components]
+        residuals = np.linalg.norm(basis_product @ rotation - basis @ rotation * eigenvalues, axis=0)
+        if residuals.max() <= _TOLERANCE * eigenvalues[0]:
             break
-        rest = image
-        for _ in range(2):  # once leaves rounding errors
-            rest = rest - basis @ (basis.T @ rest)
-        directions, sizes, _ = np.linalg.svd(rest, full_matrices=False)
-        block = directions[:, sizes > 1e-10 * values[0]]
+        # The next block: the part of the product that is orthogonal to the basis.
+        remainder = block_product
+        for _ in range(2):  # a single Gram-Schmidt pass leaves rounding errors
+            remainder = remainder - basis @ (basis.T @ remainder)
+        directions, sizes, _ = np.linalg.svd(remainder, full_matrices=False)
+        block = directions[:, sizes > _ROUNDING * eigenvalues[0]]
         if not block.shape[1]:
             break
-    present = values > 1e-10 * scatter
-    vectors = (basis @ rotation)[:, present]
+    is_significant = eigenvalues > _ROUNDING * scatter
+    vectors = (basis @ rotation)[:, is_significant]
     signs = np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0))
-    return vectors * signs, values[present]
+    return vectors * signs, eigenvalues[is_significant]
 
 
 def eigenface_picture(component: np.ndarray) -> np.ndarray:
-    """A component (height, width, channels) as uint8 of that shape: grey where it is 0, full at its largest values."""
+    """Render a component (height, width, channels) as uint8: gray for 0, black or white for the largest magnitude."""
     largest = np.abs(component).max() or 1.0
     return np.rint(127.5 + 127.5 * component / largest).astype(np.uint8)

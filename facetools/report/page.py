@@ -1,61 +1,58 @@
-"""The report as an HTML page: one file that asks for no other."""
+"""Render the report as one HTML file that loads nothing else.
+
+The Jinja template `report.html` holds the layout, the style sheet and the script.
+"""
 
 from __future__ import annotations
 
 import jinja2
 from markupsafe import Markup
 
-from facetools.report import charts, figures, words
-from facetools.report.contents import TABLE1, Report
-from facetools.report.pictures import data_url
-from facetools.report.style import inline
+from facetools.report import captions, charts, figures, formatting, tables
+from facetools.report.model import Report
+from facetools.report.style import inline_svg
+from facetools.report.thumbnails import jpeg_data_url
 
 
-def as_html(report: Report) -> str:
-    """The report as a page; the template beside this file has its words and its looks."""
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            plots=_plots(report),
-            tiles=words.tiles(report),
-            lede=words.lede(report),
-            hidden=words.hidden(report),
-            accuracy_rows=words.accuracy_rows(report.accuracy) if report.accuracy else [],
-            accuracy_means=words.accuracy_means(report.accuracy) if report.accuracy else [],
-            comparison_rows=words.comparison_rows(report.comparison),
-            history_columns=words.history_rows(report),
-            history_summary=words.history_summary(report),
-            table1=list(TABLE1.values()),
-        )
+def render_html(report: Report) -> str:
+    """The report as an HTML page."""
+    template = _environment().get_template("report.html")
+    history_titles, history_rows = tables.history_table(report)
+    return template.render(
+        report=report,
+        plots=_plots(report),
+        accuracy_rows=tables.accuracy_rows(report.accuracy) if report.accuracy else [],
+        accuracy_mean_rows=tables.accuracy_mean_rows(report.accuracy) if report.accuracy else [],
+        comparison_rows=tables.comparison_rows(report.comparison),
+        history_titles=history_titles,
+        history_rows=history_rows,
     )
 
 
 def _plots(report: Report) -> dict[str, list[Markup]]:
-    """The figures that the page shows as such, by section; other sections draw theirs as tables."""
+    """The SVG plots of the page by section. The sections without plots draw bars and maps as HTML tables."""
     plots: dict[str, list[Markup]] = {}
     if report.accuracy:
         accuracy = figures.accuracy_figure(report.accuracy)
         mispredictions = figures.misprediction_figure(report.accuracy)
         plots["accuracy"] = [
-            Markup(inline(accuracy, "accuracy", "Accuracy by attribute, beside published figures")),
-            Markup(inline(mispredictions, "misprediction", "Misprediction ratios by attribute")),
+            Markup(inline_svg(accuracy, "accuracy", "Accuracy by attribute, with published accuracies")),
+            Markup(inline_svg(mispredictions, "misprediction", "False negative and false positive rates by attribute")),
         ]
     if report.series:
-        alt = "Silhouette against the number of clusters, a line for each method"
+        alt = "Silhouette against the number of clusters, one line per method"
         plots["comparison"] = [
-            Markup(inline(charts.comparison(report.series, width), f"comparison-{name}", alt))
+            Markup(inline_svg(charts.comparison(report.series, width), f"comparison-{name}", alt))
             for name, width in (("wide", 6.6), ("narrow", 3.9))
         ]
-    if report.curves:
+    if report.training_curves:
         plots["training"] = [
             Markup(
-                inline(
+                inline_svg(
                     charts.training(report.epochs, {panel: curves}), f"training-{panel}", f"Training curves: {panel}"
                 )
             )
-            for panel, curves in report.curves.items()
+            for panel, curves in report.training_curves.items()
         ]
     return plots
 
@@ -69,11 +66,11 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "readable": words.readable,
-        "count": words.count,
-        "share": words.share,
-        "points": words.points,
-        "jpeg": data_url,
+        "name": formatting.format_name,
+        "count": formatting.format_count,
+        "share": formatting.format_share,
+        "points": formatting.format_points,
+        "jpeg": jpeg_data_url,
     }
-    environment.globals |= {"misprediction_note": words.MISPREDICTION_NOTE, "table1_note": words.TABLE1_NOTE}
+    environment.globals |= {"captions": captions, "tables": tables}
     return environment

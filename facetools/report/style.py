@@ -1,4 +1,7 @@
-"""The one style of the figures, and their encoding in it: SVG and PNG files, elements of the page."""
+"""The common style of all figures, and their encoding as SVG and PNG files or as SVG elements of the page.
+
+The same figure gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ from facetools.runtime import files
 
 INK, MUTED, LINE, PAPER, BAR = "#1c2430", "#5b6674", "#dfe4ea", "#ffffff", "#a9b4c0"
 
-#: Okabe and Ito's colours, which people with any colour vision tell apart, in the order in which series take them.
+#: The colors of series, in order: the palette of Okabe and Ito, which is safe for color-blind readers.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a58")
 PROMINENT, NOISY = SERIES[0], SERIES[1]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-#: What each colour is called in the style sheet of the page, which knows a light and a dark value of it.
+#: The CSS variable of each color. The style sheet of the page gives it a light and a dark value.
 CSS_VARIABLES = {
     INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", BAR: "bar",
-    **{colour: f"c{number}" for number, colour in enumerate(SERIES, start=1)},
+    **{color: f"c{number}" for number, color in enumerate(SERIES, start=1)},
 }  # fmt: skip
 
-#: matplotlib's parameters, the same for every figure.
+#: matplotlib's parameters (rcParams).
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
@@ -64,7 +67,7 @@ STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "facetools",
     "text.color": INK,
-    # Names come from files: a dollar sign in one is no formula.
+    # Attribute names may contain dollar signs.
     "text.parse_math": False,
     "xtick.color": LINE,
     "xtick.labelcolor": MUTED,
@@ -74,35 +77,35 @@ STYLE: Any = {
     "ytick.labelsize": 9.5,
 }
 
-_CSS_COLOUR = re.compile("|".join(CSS_VARIABLES))
+_CSS_COLOR = re.compile("|".join(CSS_VARIABLES))
 _SVG_TAG = re.compile(r"<svg\b[^>]*?viewBox=\"0 0 (?P<width>[\d.]+) (?P<height>[\d.]+)\"[^>]*>")
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Has `draw` draw in the style, and lays its figure out."""
+    """Decorate a function that returns a figure: draw it in the common style and fix its layout."""
 
     @wraps(draw)
-    def drawn(*args: Any, **keywords: Any) -> Figure:
-        with _style():
+    def draw_in_style(*args: Any, **keywords: Any) -> Figure:
+        with _common_style():
             figure = draw(*args, **keywords)
-            _settle(figure)
+            _fix_layout(figure)
             return figure
 
-    return drawn
+    return draw_in_style
 
 
 @contextmanager
-def _style(**changes: Any) -> Iterator[None]:
+def _common_style(**changes: Any) -> Iterator[None]:
     with matplotlib.rc_context(STYLE | changes), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; that is no reason to warn.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
 
-def _settle(figure: Figure) -> None:
-    """Lays the figure out, once and for all.
+def _fix_layout(figure: Figure) -> None:
+    """Compute the layout once and round it.
 
-    The solver's last bits change from run to run, and identifiers in a SVG are hashes of positions: they are rounded.
+    The last bits of the constrained layout vary from run to run, and the identifiers in an SVG are hashes of positions.
     """
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -113,52 +116,52 @@ def _settle(figure: Figure) -> None:
         axes.set_position((left, bottom, width, height))
 
 
-def encode(figure: Figure, kind: Literal["svg", "png"], *, text_as_text: bool = False) -> bytes:
-    """The figure as a SVG or PNG file without date or name of a program; PNG at 200 dots an inch.
+def encode_figure(figure: Figure, format: Literal["svg", "png"], *, keep_text: bool = False) -> bytes:
+    """Encode the figure as SVG, or as PNG at 200 dots per inch, without date or program name.
 
-    `text_as_text` leaves text of a SVG to the fonts of the reader instead of drawing its outlines.
+    `keep_text` stores the text of an SVG as text in the reader's fonts instead of as outlines.
     """
     stream = io.BytesIO()
-    with _style(**{"svg.fonttype": "none" if text_as_text else "path"}):
-        if kind == "svg":
-            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata=nothing)
+    with _common_style(**{"svg.fonttype": "none" if keep_text else "path"}):
+        if format == "svg":
+            no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata=no_metadata)
         else:
             FigureCanvasAgg(figure).print_figure(stream, format="png", dpi=200, metadata={"Software": None})
     return stream.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """The figure in the file `path`, as its suffix says: `.svg` or `.png`."""
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png"):
+    """Write the figure to `path`, in the format of its suffix; raises ValueError unless that is `.svg` or `.png`."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".svg", ".png"):
         raise ValueError(f"{path}: figures are written as .svg or .png")
-    files.write_atomically(path, encode(figure, kind))  # type: ignore[arg-type]
+    files.write_atomically(path, encode_figure(figure, "svg" if suffix == ".svg" else "png"))
 
 
-def inline(figure: Figure, name: str, alt: str) -> str:
-    """The figure as a `<svg>` element to stand in a page beside others.
+def inline_svg(figure: Figure, name: str, alt: str) -> str:
+    """Encode the figure as an `<svg>` element for the page, with `alt` as its text alternative.
 
-    Its colours become the page's variables, so that they follow the light or dark scheme; its identifiers are
-    prefixed with `name`, which is unique in the page; its text is text.
+    Its colors become CSS variables, so that they follow the light or dark scheme. Its identifiers get the prefix
+    `name`, which must be unique in the page. Its text remains text.
     """
-    svg = encode(figure, "svg", text_as_text=True).decode("utf-8")
+    svg = encode_figure(figure, "svg", keep_text=True).decode("utf-8")
     svg = svg[svg.index("<svg") :]
     tag = _SVG_TAG.match(svg)
     assert tag is not None
     body = svg[tag.end() :]
-    # The sheet that matplotlib puts in would hold for the whole page; the page has the same rule for figures.
+    # matplotlib's style sheet would apply to the whole page, which has the same rules for `.plot`.
     body = re.sub(r"<style\b.*?</style>", "", body, flags=re.DOTALL)
 
-    def at_home(tag: re.Match[str]) -> str:
+    def adapt_tag(tag: re.Match[str]) -> str:
         text = tag[0].replace("xlink:href=", "href=").replace(' xml:space="preserve"', "")
         text = re.sub(r'(?<=\bid=")|(?<=\bhref="#)|(?<=url\(#)', f"{name}-", text)
-        return _CSS_COLOUR.sub(lambda colour: f"var(--{CSS_VARIABLES[colour[0]]})", text)
+        return _CSS_COLOR.sub(lambda color: f"var(--{CSS_VARIABLES[color[0]]})", text)
 
-    # Only within tags: a name that reads like one of these stays as it is.
-    body = re.sub(r"<[^>]*>", at_home, body)
+    # Only tags are changed: an attribute's name may look like a color or an identifier.
+    body = re.sub(r"<[^>]*>", adapt_tag, body)
     size = f"{tag['width']} {tag['height']}"
-    # The numbers are points; CSS pixels are 4/3 as many.
+    # The width is in points, of 4/3 CSS pixels.
     width = f"{float(tag['width']) * 4 / 3:.0f}px"
     return (
         f'<svg class="plot" role="img" aria-label="{escape(alt)}" viewBox="0 0 {size}" style="max-width:{width}">{body}'

@@ -1,4 +1,4 @@
-"""The report as text, for a terminal or a pipe."""
+"""Render the report as plain text, for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -8,82 +8,109 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facetools.report import words
-from facetools.report.contents import TABLE1, Accuracy, Cluster, Report
+from facetools.report import captions, tables
+from facetools.report.formatting import THIN_SPACE, format_count, format_name, format_points, format_share
+from facetools.report.model import Accuracy, Cluster, Report
 
-#: The width of the text; of it, the columns of an attribute's name and of its bar.
-COLUMNS, _NAME, _BAR = 100, 22, 50
+#: The width of the text in columns.
+COLUMNS = 100
+
+#: The width of an attribute's name and of its bar.
+_NAME_COLUMNS, _BAR_COLUMNS = 22, 50
+
+#: The number of sample paths per cluster.
+_SAMPLE_PATHS = 5
 
 
-def as_text(report: Report) -> str:
-    """The report as lines of at most `COLUMNS` columns that leave the terminal as it is."""
+def render_text(report: Report) -> str:
+    """The report as lines of at most `COLUMNS` columns, without control characters."""
     lines = [report.title, "=" * min(len(report.title), COLUMNS), ""]
-    lines += _wrapped(", ".join(f"{value} {label}" for value, label in words.tiles(report)))
-    lines += _wrapped(words.lede(report))
+    lines += _wrap(", ".join(f"{value} {label}" for value, label in captions.key_figures(report)))
+    lines += _wrap(captions.overview(report))
     if report.attributes:
-        lines += _heading("Attribute frequencies")
-        if report.reference is not None:
-            lines += [f"{'':>{_NAME + _BAR + 2}} {'here':>5}  {'CelebA':>6}"]
-        reference = report.reference if report.reference is not None else np.full(len(report.attributes), math.nan)
-        for name, share, known in zip(report.attributes, report.overall, reference, strict=True):
-            tail = "" if math.isnan(known) else f"  {words.share(known):>6}"
-            lines.append(f"{_name(name)}  {_bar(share, known)} {words.share(share):>5}{tail}")
+        lines += _frequencies(report)
     if report.accuracy:
         lines += _accuracy(report.accuracy)
-    if report.clustered:
-        lines += _heading("Clusters")
-        lines += _wrapped(words.hidden(report))
-        if report.attributes:
-            lines += _wrapped(
-                f"Prominent attributes: at least {words.share(report.prominent)} of the cluster’s faces; noisy ones:"
-                f" some, but at most {words.share(report.noisy)}. | is the share among all faces."
-            )
-        for cluster in report.shown:
-            lines += _cluster(report, cluster)
+    if report.is_clustered:
+        lines += _clusters(report)
     if report.comparison:
+        rows = tables.comparison_rows(report.comparison)
         lines += _heading("Comparison of clustering methods")
-        rows = words.comparison_rows(report.comparison)
-        lines += _aligned(["method", "parameters", "clusters", "noise", "inertia", "silhouette"], rows, left=2)
+        lines += _align(tables.COMPARISON_TITLES, rows, left=2)
+        lines += ["", *_wrap(f"{captions.SILHOUETTE_NOTE} {captions.COMPARISON_NOTE}")]
     if report.history:
         lines += _heading("Training")
-        lines += _wrapped(words.history_summary(report))
-        titles, rows = words.history_rows(report)
-        lines += ["", *_aligned(titles, rows)]
+        lines += _wrap(captions.history_summary(report))
+        lines += ["", *_align(*tables.history_table(report))]
     if report.provenance:
         lines += _heading("About this report")
         for name, value in report.provenance.items():
-            lines += _wrapped(f"{name}: {value}", indent="    ")
-    return "\n".join(_plain(line).rstrip() for line in lines) + "\n"
+            lines += _wrap(f"{name}: {value}", indent="    ")
+    return "\n".join(_to_printable(line).rstrip() for line in lines) + "\n"
+
+
+# Sections
+
+
+def _frequencies(report: Report) -> list[str]:
+    lines = _heading("Attribute frequencies")
+    celeba = report.celeba_frequencies
+    if celeba is None:
+        celeba = np.full(len(report.attributes), math.nan)
+    else:
+        lines += _wrap("Bar: these faces; |: CelebA.")
+        lines += [f"{'':>{_NAME_COLUMNS + _BAR_COLUMNS + 2}} {'faces':>5}  {'CelebA':>6}"]
+    for name, frequency, reference in zip(report.attributes, report.frequencies, celeba, strict=True):
+        line = f"{_pad_name(name)}  {_bar(frequency, reference)} {format_share(frequency):>5}"
+        lines.append(line if math.isnan(reference) else f"{line}  {format_share(reference):>6}")
+    return lines
 
 
 def _accuracy(accuracy: Accuracy) -> list[str]:
-    lines = _heading("Accuracy by attribute, percent")
-    titles = ["", "present", "majority", "correct", *TABLE1.values(), "balanced", "F1", "missed", "false"]
-    rows = [[_name(row[0]).strip(), *row[1:]] for row in words.accuracy_rows(accuracy)]
-    means = [[name, *values] for name, *values in words.accuracy_means(accuracy)]
-    lines += _aligned(titles, rows + means)
-    return [*lines, "", *_wrapped(words.MISPREDICTION_NOTE), *_wrapped(words.TABLE1_NOTE)]
+    rows = [[_shorten_name(name), *cells] for name, *cells in tables.accuracy_rows(accuracy)]
+    return [
+        *_heading("Accuracy by attribute"),
+        *_align(["", *tables.ACCURACY_TITLES], rows + tables.accuracy_mean_rows(accuracy)),
+        "",
+        *_wrap(captions.ACCURACY_NOTE),
+        *_wrap(captions.PUBLISHED_NOTE),
+    ]
+
+
+def _clusters(report: Report) -> list[str]:
+    lines = [*_heading("Clusters"), *_wrap(captions.clusters_summary(report))]
+    if report.attributes:
+        lines += _wrap(
+            f"Prominent attributes occur in at least {format_share(report.prominent)} of the faces of the cluster;"
+            f" noisy attributes occur, but in at most {format_share(report.noisy)}."
+            " Bar: faces of the cluster; |: all faces."
+        )
+    for cluster in report.shown_clusters:
+        lines += _cluster(report, cluster)
+    return lines
 
 
 def _cluster(report: Report, cluster: Cluster) -> list[str]:
-    title = f"{cluster.title}: {words.count(cluster.faces)} faces ({words.share(cluster.faces / report.faces)})"
+    title = f"{cluster.title}: {format_count(cluster.faces)} faces ({format_share(cluster.faces / report.faces)})"
     lines = ["", title, "-" * len(title)]
-    if cluster.shares is not None:
-        outstanding = ", ".join(
-            f"{words.readable(name)} {words.points(by)}" for name, by in report.outstanding(cluster)
-        )
-        if outstanding:
-            lines += _wrapped(f"Unlike all faces, in points: {outstanding}")
-        for name, share, all_faces, mark in zip(
-            report.attributes, cluster.shares, report.overall, report.marks(cluster), strict=True
+    if cluster.frequencies is not None:
+        differences = report.distinctive_attributes(cluster)
+        if differences:
+            listed = ", ".join(f"{format_name(name)} {format_points(difference)}" for name, difference in differences)
+            lines += _wrap(f"Percentage points vs. all faces: {listed}")
+        for name, frequency, overall, mark in zip(
+            report.attributes, cluster.frequencies, report.frequencies, report.attribute_marks(cluster), strict=True
         ):
-            lines.append(f"{_name(name)}  {_bar(share, all_faces)} {words.share(share):>5}  {mark}")
-    if cluster.portrait:
-        ratios = ", ".join(f"{ratio:.1%}" for ratio, _ in cluster.portrait.components)
-        known = f"; variance explained by its components: {ratios}" if ratios else ""
-        lines += _wrapped(f"Eigenface of {words.count(cluster.portrait.faces)} faces{known}")
-    if cluster.sample:
-        lines += ["Such as:", *(f"  {_shortened(path, COLUMNS - 2)}" for path in cluster.sample[:5])]
+            lines.append(f"{_pad_name(name)}  {_bar(frequency, overall)} {format_share(frequency):>5}  {mark}")
+    if cluster.eigenface:
+        caption = f"Eigenface: the mean of {format_count(cluster.eigenface.faces)} faces"
+        ratios = ", ".join(f"{ratio:.1%}" for ratio, _ in cluster.eigenface.components)
+        lines += _wrap(f"{caption}; variance explained by its principal components: {ratios}" if ratios else caption)
+    if cluster.sample_paths:
+        lines += [
+            "Sample:",
+            *(f"  {_shorten_path(path, COLUMNS - 2)}" for path in cluster.sample_paths[:_SAMPLE_PATHS]),
+        ]
     return lines
 
 
@@ -94,42 +121,45 @@ def _heading(title: str) -> list[str]:
     return ["", "", title, "=" * len(title)]
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(text, COLUMNS, subsequent_indent=indent)
 
 
-def _name(name: str) -> str:
-    shown = words.readable(name)
-    return f"{shown if len(shown) <= _NAME else shown[: _NAME - 1] + '…':<{_NAME}}"
+def _shorten_name(attribute: str) -> str:
+    name = format_name(attribute)
+    return name if len(name) <= _NAME_COLUMNS else f"{name[: _NAME_COLUMNS - 1]}…"
+
+
+def _pad_name(attribute: str) -> str:
+    return f"{_shorten_name(attribute):<{_NAME_COLUMNS}}"
 
 
 def _bar(share: float, tick: float) -> str:
-    """A bar of `_BAR` columns with a tick where `tick` is; NaN is nowhere."""
-    cells = list(f"{'█' * round(share * _BAR):·<{_BAR}}")
+    """A bar of `_BAR_COLUMNS` columns for `share`, with a tick at the share `tick` unless that is NaN."""
+    cells = list(f"{'█' * round(share * _BAR_COLUMNS):·<{_BAR_COLUMNS}}")
     if not math.isnan(tick):
-        cells[min(_BAR - 1, int(tick * _BAR))] = "|"
+        cells[min(_BAR_COLUMNS - 1, int(tick * _BAR_COLUMNS))] = "|"
     return "".join(cells)
 
 
-def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """A table whose first `left` columns stand to the left, the others to the right."""
-    room = COLUMNS // 3
-    table = [[_shortened(cell, room) for cell in row] for row in [titles, *rows]]
+def _align(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """A table with its first `left` columns aligned to the left and the others to the right."""
+    table = [[_shorten_path(cell, COLUMNS // 3) for cell in row] for row in [titles, *rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
-            f"{cell:<{width}}" if at < left else f"{cell:>{width}}"
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            f"{cell:<{width}}" if column < left else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in table
     ]
 
 
-def _shortened(text: str, room: int) -> str:
-    """The end of a text that is too long for its room: what tells paths apart."""
-    return text if len(text) <= room else "…" + text[1 - room :]
+def _shorten_path(text: str, limit: int) -> str:
+    """The last `limit` columns of a text that is longer: the end of a path is what distinguishes it."""
+    return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
-def _plain(line: str) -> str:
-    """A line without control characters: a file's name must not steer the terminal."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in line.replace(words.THIN_SPACE, " "))
+def _to_printable(line: str) -> str:
+    """The line with control characters replaced: a file name must not control the terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in line.replace(THIN_SPACE, " "))

@@ -21,7 +21,7 @@ def is_installed(module: str) -> bool:
 
 
 def require(module: str, purpose: str) -> None:
-    """Raises a MissingExtraError where `module` is not installed. `purpose` begins the sentence: `training`."""
+    """Raises MissingExtraError if `module` is not installed. `purpose` is the subject of the message: "training"."""
     if not is_installed(module):
         command = f"pip install 'facetools[{EXTRAS[module]}]'"
         raise MissingExtraError(f"{purpose} needs {_TITLES[module]}, which is not installed: {command}")

@@ -1,8 +1,9 @@
-"""A job of several processes, on one machine or several: who this process is, and how the processes communicate.
+"""Jobs of several processes on one or more machines.
 
-Processes are started by torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) or as the tasks of a job step
-by srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID and the step's hosts and job number). There is nothing to
-configure. A process that was started otherwise is alone and does not import torch, whose network connects the others.
+`process_info` determines the rank of this process, and `join_processes` connects it with the others. Processes are
+started by torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), or by srun as the tasks of a job step
+(SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID, and the step's hosts and job number). There is nothing to configure.
+A process that was started in any other way is the only one, and does not import torch for communication.
 """
 
 from __future__ import annotations
@@ -23,24 +24,32 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.distributed_c10d import Store
 
-#: Seconds between heartbeats of a process, without a heartbeat until it counts as dead, and until it must have started.
-HEARTBEAT_SECONDS, SILENCE_SECONDS, START_SECONDS = 2.0, 60.0, 600.0
+#: Seconds between the heartbeats of a process.
+HEARTBEAT_SECONDS = 2.0
+#: Seconds without a heartbeat after which a process counts as dead.
+SILENCE_SECONDS = 60.0
+#: Seconds within which all processes must start.
+START_SECONDS = 600.0
 
 
 class PeerError(RuntimeError):
-    """Another process of the job has failed; the message is that process's own."""
+    """Another process of the job has failed. The message is that of its error, where it is known."""
 
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """This process among the `world` processes of a job: its `rank` among all, and its `local_rank` on its machine,
-    which runs at most `local_world` of them."""
+    """The position of this process in its job."""
 
+    #: From 0 to world - 1.
     rank: int = 0
+    #: The number of processes of the job.
     world: int = 1
+    #: The rank among the processes of the same machine.
     local_rank: int = 0
+    #: Host name and TCP port of the first process.
     address: str = ""
     port: int = 0
+    #: The largest number of processes on any machine.
     local_world: int = 1
 
     @property
@@ -50,99 +59,113 @@ class ProcessInfo:
 
 
 def process_info(environment: dict[str, str] | None = None) -> ProcessInfo:
-    """This process according to the environment; a ValueError if the environment contradicts itself."""
-    given = dict(os.environ) if environment is None else environment
-    if "RANK" in given and "WORLD_SIZE" in given:
-        names, tasks = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "LOCAL_WORLD_SIZE"
-        address, port = given.get("MASTER_ADDR", "127.0.0.1"), given.get("MASTER_PORT", "29500")
-    elif "SLURM_STEP_NUM_TASKS" in given and "SLURM_PROCID" in given:
-        # A batch script itself has SLURM_NTASKS and SLURM_PROCID too, though it runs once.
-        names, tasks = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"), "SLURM_STEP_TASKS_PER_NODE"
-        address = first_host(given.get("SLURM_STEP_NODELIST", "127.0.0.1"))
-        port = given.get("MASTER_PORT") or str(_port(given))
+    """Read the position of this process from the environment. Raises ValueError if the variables are invalid."""
+    env = dict(os.environ) if environment is None else environment
+    if "RANK" in env and "WORLD_SIZE" in env:
+        names, local_world_name = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "LOCAL_WORLD_SIZE"
+        address, port = env.get("MASTER_ADDR", "127.0.0.1"), env.get("MASTER_PORT", "29500")
+    elif "SLURM_STEP_NUM_TASKS" in env and "SLURM_PROCID" in env:
+        # SLURM_NTASKS is no substitute: a batch script has it too, although it runs once.
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        local_world_name = "SLURM_STEP_TASKS_PER_NODE"
+        address = first_host(env.get("SLURM_STEP_NODELIST", "127.0.0.1"))
+        port = env.get("MASTER_PORT") or str(_choose_port(env))
     else:
         return ProcessInfo()
     try:
-        rank, world, local = (int(given.get(name, "0")) for name in names)
-        found = ProcessInfo(rank, world, local, address, int(port), _most_tasks(given.get(tasks, "1")))
+        rank, world, local_rank = (int(env.get(name, "0")) for name in names)
+        local_world = _max_tasks_per_node(env.get(local_world_name, "1"))
+        info = ProcessInfo(rank, world, local_rank, address, int(port), local_world)
     except ValueError:
-        raise ValueError(f"{', '.join((*names, 'MASTER_PORT', tasks))} must be numbers") from None
+        raise ValueError(f"{', '.join((*names, 'MASTER_PORT', local_world_name))} must be numbers") from None
     if not 0 <= rank < world:
         raise ValueError(f"{names[0]} is {rank}; it must be from 0 to {world - 1}, one less than {names[1]}")
-    return found if world > 1 else ProcessInfo()
+    return info if world > 1 else ProcessInfo()
 
 
 def first_host(hosts: str) -> str:
-    """The first of Slurm's list of hosts: `gpu[03-05,9],cpu1` begins with `gpu03`."""
-    found = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", hosts)
-    return "".join(part or "" for part in found.groups()) if found else hosts
+    """The first host of a Slurm host list: `gpu03` for `gpu[03-05,9],cpu1`."""
+    match = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", hosts)
+    return "".join(part or "" for part in match.groups()) if match else hosts
 
 
-def _most_tasks(tasks: str) -> int:
-    """The largest of the numbers of tasks of each machine: of Slurm's `4(x2),3` it is 4."""
+def _max_tasks_per_node(tasks: str) -> int:
+    """The largest number in Slurm's list of tasks per node: 4 for `4(x2),3`."""
     return max(int(part.partition("(")[0]) for part in tasks.split(","))
 
 
-def _port(given: dict[str, str]) -> int:
-    """A port that the steps of a job, and jobs that share a machine, are unlikely to have in common."""
-    return 20000 + (int(given.get("SLURM_JOB_ID", "0")) * 16 + int(given.get("SLURM_STEP_ID", "0"))) % 40000
+def _choose_port(env: dict[str, str]) -> int:
+    """A port that is unlikely to be used by other steps of the job or by other jobs on the machine."""
+    return 20000 + (int(env.get("SLURM_JOB_ID", "0")) * 16 + int(env.get("SLURM_STEP_ID", "0"))) % 40000
 
 
 class ProcessGroup:
-    """The connected processes of a job. A single process returns at once from all methods and uses no network."""
+    """The connected processes of a job.
+
+    They share a key-value store that the first process hosts. If there is only one process, `store` is None, and all
+    methods return at once.
+    """
 
     def __init__(self, process: ProcessInfo, store: Store | None) -> None:
         self.process = process
         self._store = store
-        self._done = threading.Event()
+        self._stopped = threading.Event()
 
     def share(self, count: int) -> range:
-        """This process's items of `count`: every world-th, starting at its rank."""
+        """The indices of `count` items that this process works on: every world-th, starting at its rank."""
         return range(self.process.rank, count, self.process.world)
 
     def check_peers(self) -> None:
-        """Raises a PeerError if another process has failed."""
+        """Raise PeerError if another process has failed."""
         if self._store is None:
             return
-        with _gone():
-            if message := self._value("failed"):
-                self._store.set(f"heard/{self.process.rank}", "")
+        with _store_errors_as_peer_errors():
+            if message := self._get("failure"):
+                self._acknowledge_failure()
                 raise PeerError(message)
 
     def arrive(self, name: str) -> None:
-        """Reports that this process has reached `name`; the first process waits for all others. Raises PeerError if
-        one of them fails or falls silent before."""
+        """Announce that this process has reached the point `name`. The first process waits for all others.
+
+        Raises PeerError in the first process if another one fails or stops sending heartbeats.
+        """
         if self._store is None:
             return
-        with _gone():
+        with _store_errors_as_peer_errors():
             self._store.set(f"{name}/{self.process.rank}", "here")
-        waiting = (
-            {rank: ("", time.monotonic()) for rank in range(1, self.process.world)} if self.process.is_first else {}
-        )
-        while waiting:
+        if self.process.is_first:
+            self._wait_for_others(self._store, name)
+
+    def _wait_for_others(self, store: Store, name: str) -> None:
+        # The last heartbeat of each process that has not arrived, and when it was noticed.
+        heartbeats = {rank: ("", time.monotonic()) for rank in range(1, self.process.world)}
+        while heartbeats:
             self.check_peers()
-            for rank, (before, since) in list(waiting.items()):
-                beat = self._value(f"beat/{rank}")
-                if self._store.check([f"{name}/{rank}"]):
-                    del waiting[rank]
-                elif beat != before:
-                    waiting[rank] = (beat, time.monotonic())
-                elif time.monotonic() - since > (SILENCE_SECONDS if beat else START_SECONDS):
-                    raise PeerError(f"process {rank} of {self.process.world} has fallen silent")
+            for rank, (previous, noticed) in list(heartbeats.items()):
+                heartbeat = self._get(f"heartbeat/{rank}")
+                limit = SILENCE_SECONDS if heartbeat else START_SECONDS
+                if store.check([f"{name}/{rank}"]):
+                    del heartbeats[rank]
+                elif heartbeat != previous:
+                    heartbeats[rank] = (heartbeat, time.monotonic())
+                elif time.monotonic() - noticed > limit:
+                    raise PeerError(
+                        f"process {rank} of {self.process.world} has not sent a heartbeat for {limit:.0f} seconds"
+                    )
             time.sleep(0.02)
 
-    def follow(self, name: str) -> None:
-        """Waits until the first process has reached `name`."""
+    def wait_for_first(self, name: str) -> None:
+        """Wait until the first process has reached the point `name`."""
         if self._store is None:
             return
         if self.process.is_first:
             self._store.set(name, "here")
-        while not self._value(name):
+        while not self._get(name):
             self.check_peers()
             time.sleep(0.02)
 
     def all_gather(self, value: Any) -> list[Any]:
-        """The `value` of every process, by rank, in every process."""
+        """The `value` of every process, in the order of their ranks."""
         if self.process.world == 1:
             return [value]
         from torch import distributed as dist
@@ -158,12 +181,12 @@ class ProcessGroup:
         import torch
         from torch import distributed as dist
 
-        raised = torch.tensor([flag], dtype=torch.int32)
-        dist.all_reduce(raised)
-        return bool(raised.item())
+        count = torch.tensor([flag], dtype=torch.int32)
+        dist.all_reduce(count)
+        return bool(count.item())
 
     def sum_all(self, value: float) -> float:
-        """The sum of every process's `value`."""
+        """The sum of `value` over all processes."""
         if self.process.world == 1:
             return value
         import torch
@@ -174,7 +197,7 @@ class ProcessGroup:
         return float(total.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrites `tensors` in every process with those of the first process."""
+        """Overwrite `tensors` in every process with those of the first process."""
         if self.process.world == 1:
             return
         from torch import distributed as dist
@@ -182,60 +205,68 @@ class ProcessGroup:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
-    def _value(self, key: str) -> str:
-        """The value of `key`, or an empty string: the store's own `get` would wait for a missing key."""
+    def _get(self, key: str) -> str:
+        """The value of `key`, or an empty string; the store's own `get` would wait until the key exists."""
         assert self._store is not None
         return self._store.get(key).decode() if self._store.check([key]) else ""
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         assert self._store is not None
         count = 0
-        while not self._done.wait(HEARTBEAT_SECONDS):
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
             count += 1
             try:
-                self._store.set(f"beat/{self.process.rank}", str(count))
+                self._store.set(f"heartbeat/{self.process.rank}", str(count))
             except RuntimeError:
                 return
 
-    def _fail(self, error: BaseException) -> PeerError | None:
-        """Reports a failure to all processes, or returns the error of another process that caused it."""
+    def _report_failure(self, error: BaseException) -> PeerError | None:
+        """Send an error to all processes. Returns the error of another process if that one failed earlier."""
         assert self._store is not None
         message = f"process {self.process.rank} of {self.process.world}: {str(error) or type(error).__name__}"
         try:
-            if isinstance(error, RuntimeError):  # torch's, where a peer is gone, whose own word may be on its way
-                self._await(["failed"])
-            found = self._store.compare_set("failed", "", message).decode()
-            self._store.set(f"heard/{self.process.rank}", "")
-            self._last()
+            if isinstance(error, RuntimeError):
+                # Probably torch's, because another process has exited: wait for the message of that process.
+                self._wait_for_keys(["failure"])
+            first_message = self._store.compare_set("failure", "", message).decode()
+            self._acknowledge_failure()
+            self._wait_until_all_know()
         except RuntimeError:
-            return PeerError("the first process of the job has gone")
-        return PeerError(found) if found != message else None
+            return PeerError(_LOST_STORE)
+        return PeerError(first_message) if first_message != message else None
 
-    def _last(self) -> None:
-        """Makes the first process, which hosts the store, wait until all have heard of a failure."""
-        if self.process.is_first:
-            self._await([f"heard/{rank}" for rank in range(1, self.process.world)])
-
-    def _await(self, keys: list[str], seconds: float = 5.0) -> None:
+    def _acknowledge_failure(self) -> None:
         assert self._store is not None
-        limit = time.monotonic() + seconds
-        while time.monotonic() < limit and not self._store.check(keys):
+        self._store.set(f"acknowledged/{self.process.rank}", "")
+
+    def _wait_until_all_know(self) -> None:
+        """In the first process, which hosts the store, wait until all others have read the failure."""
+        if self.process.is_first:
+            self._wait_for_keys([f"acknowledged/{rank}" for rank in range(1, self.process.world)])
+
+    def _wait_for_keys(self, keys: list[str], seconds: float = 5.0) -> None:
+        assert self._store is not None
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._store.check(keys):
             time.sleep(0.05)
 
 
+_LOST_STORE = "the first process of the job has exited unexpectedly"
+
+
 @contextmanager
-def _gone() -> Iterator[None]:
+def _store_errors_as_peer_errors() -> Iterator[None]:
     try:
         yield
     except PeerError:
         raise
-    except RuntimeError:  # torch's DistNetworkError and its kin
-        raise PeerError("the first process of the job has gone") from None
+    except RuntimeError:  # torch's DistNetworkError and related errors
+        raise PeerError(_LOST_STORE) from None
 
 
 @contextmanager
 def join_processes(process: ProcessInfo, *, collectives: bool = False) -> Iterator[ProcessGroup]:
-    """The group of the job's processes while the block runs; `collectives` allows operations on tensors.
+    """Connect the processes of the job while the block runs. `collectives` enables operations on tensors.
 
     An exception in the block of one process stops all others with a PeerError of the same message.
     """
@@ -250,22 +281,22 @@ def join_processes(process: ProcessInfo, *, collectives: bool = False) -> Iterat
     os.environ |= {"MASTER_ADDR": process.address, "MASTER_PORT": str(process.port)}
     store, _, _ = next(rendezvous("env://", process.rank, process.world, timeout=timedelta(seconds=START_SECONDS)))
     group = ProcessGroup(process, store)
-    threading.Thread(target=group._beat, daemon=True).start()
+    threading.Thread(target=group._send_heartbeats, daemon=True).start()
     try:
         if collectives:
-            # gloo for values in memory, NCCL for what lies on GPUs
+            # gloo for tensors on the CPU, NCCL for those on GPUs
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             dist.init_process_group(backend, store=store, rank=process.rank, world_size=process.world)
         yield group
         group.arrive("end")
     except PeerError:
-        group._last()
+        group._wait_until_all_know()
         raise
     except BaseException as error:
-        if (other := group._fail(error)) is not None:
-            raise other from None
+        if (peer_error := group._report_failure(error)) is not None:
+            raise peer_error from None
         raise
     finally:
-        group._done.set()
+        group._stopped.set()
         if dist.is_initialized():
             dist.destroy_process_group()

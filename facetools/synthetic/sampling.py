@@ -1,4 +1,9 @@
-"""Attributes with CelebA's frequencies and its strong dependencies."""
+"""Sample attributes with CelebA's frequencies and its strongest dependencies.
+
+The model is a Gaussian copula. Each trait, such as hair texture, is a normal variable that depends on a few hidden
+factors, such as gender and age. Thresholds divide its range into bands, one per attribute, with the frequencies of
+those attributes. Finally, contradictions are removed: a bald person has no hair color.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,14 @@ import numpy as np
 
 from facetools.table.attributes import CELEBA40, FREQUENCIES
 
-#: The hidden factors of a Gaussian copula: what moves together loads on the same ones.
+#: The hidden factors of the copula. Attributes that occur together load on the same factors.
 _FACTORS = ("male", "age", "joy", "glamour", "weight", "beard")
 
 _BEARDS = ("5_o_Clock_Shadow", "Goatee", "Mustache", "Sideburns")
 
-#: Before _settle, which takes some attributes from some faces: what it makes rarer starts more frequent. Bald is raised
-#: from CelebA's 2.2 % so that there is something to learn.
-_SHARES = FREQUENCIES | {
+#: Frequencies before `_remove_contradictions`, which makes some attributes rarer. Bald is more frequent than in CelebA
+#: (2.2%), so that a small data set has enough examples.
+_FREQUENCIES = FREQUENCIES | {
     "5_o_Clock_Shadow": 0.125,
     "Bald": 0.052,
     "Bangs": 0.16,
@@ -32,8 +37,8 @@ _SHARES = FREQUENCIES | {
     "Wavy_Hair": 0.33,
 }
 
-#: Traits: the attributes that share one normal variable, from its lower to its upper end and so never two of them at
-#: once (None: none of them), and the loadings of that variable on the factors.
+#: The traits. Each has mutually exclusive attributes, from the lower to the upper end of its variable (None: no
+#: attribute), and the loadings of the variable on the factors.
 _TRAITS: tuple[tuple[tuple[str | None, ...], dict[str, float]], ...] = (
     ((None, "Male"), {"male": 1.0}),
     ((None, "Young"), {"age": -0.93, "male": -0.3}),
@@ -71,59 +76,61 @@ _TRAITS: tuple[tuple[tuple[str | None, ...], dict[str, float]], ...] = (
 
 
 def _trait_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Loadings (traits, factors), their residual (traits,), upper ends of bands and their columns (traits, bands)."""
+    """The traits as arrays: loadings (traits, factors), residual standard deviations (traits,), and for each band its
+    upper threshold and the column of its attribute (traits, bands)."""
     bands = max(len(names) for names, _ in _TRAITS)
     loadings = np.array([[weights.get(factor, 0.0) for factor in _FACTORS] for _, weights in _TRAITS])
-    ends = np.full((len(_TRAITS), bands), np.inf)
-    columns = np.full((len(_TRAITS), bands), len(CELEBA40))  # the column after the last takes what is no attribute
+    thresholds = np.full((len(_TRAITS), bands), np.inf)
+    columns = np.full((len(_TRAITS), bands), len(CELEBA40))  # an extra column for no attribute
     for trait, (names, _) in enumerate(_TRAITS):
-        shares = [0.0 if name is None else _SHARES[name] for name in names]
-        shares[names.index(None)] = 1 - sum(shares)
+        frequencies = [0.0 if name is None else _FREQUENCIES[name] for name in names]
+        frequencies[names.index(None)] = 1 - sum(frequencies)
         for band, name in enumerate(names):
-            below = sum(shares[: band + 1])
-            ends[trait, band] = NormalDist().inv_cdf(below) if band + 1 < len(names) else np.inf
+            cumulative = sum(frequencies[: band + 1])
+            thresholds[trait, band] = NormalDist().inv_cdf(cumulative) if band + 1 < len(names) else np.inf
             columns[trait, band] = len(CELEBA40) if name is None else CELEBA40.index(name)
     residual = np.sqrt(np.clip(1 - (loadings**2).sum(1), 0, None))
-    return loadings, residual, ends, columns
+    return loadings, residual, thresholds, columns
 
 
-_LOADINGS, _RESIDUAL, _ENDS, _COLUMNS = _trait_tables()
+_LOADINGS, _RESIDUAL, _THRESHOLDS, _COLUMNS = _trait_tables()
 
 
 def sample_attributes(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Attributes of `count` faces: uint8 0/1 (count, 40), columns as in CELEBA40.
+    """Sample the attributes of `count` faces: uint8 0/1 (count, 40), columns as in CELEBA40.
 
-    Frequencies are within a few points of CelebA's (Bald is raised from 2.2 % to about 5 %, so that there is
-    something to learn), and so are the strong dependencies: on gender, on age, of a smile and the open mouth, and of
-    what hides what. Nobody has two hair colours, or hair both straight and wavy, or a kind of beard with No_Beard.
+    Frequencies are within 3 percentage points of those in CelebA; Bald is raised from 2.2% to about 5%. The strongest
+    dependencies of CelebA hold: on gender and age, and of smile, open mouth and high cheekbones. Nobody has two hair
+    colors, hair both straight and wavy, or a kind of beard together with No_Beard.
     """
     factors = rng.standard_normal((count, len(_FACTORS)))
     values = factors @ _LOADINGS.T + rng.standard_normal((count, len(_TRAITS))) * _RESIDUAL
-    bands = (values[:, :, None] > _ENDS).sum(2)
+    bands = (values[:, :, None] > _THRESHOLDS).sum(2)
     labels = np.zeros((count, len(CELEBA40) + 1), np.uint8)
     np.put_along_axis(labels, np.take_along_axis(_COLUMNS[None], bands[:, :, None], 2)[:, :, 0], 1, 1)
-    _settle(dict(zip(CELEBA40, labels.T, strict=False)))
+    _remove_contradictions(dict(zip(CELEBA40, labels.T, strict=False)))
     return labels[:, :-1].copy()
 
 
-def _settle(has: dict[str, np.ndarray]) -> None:
-    """Take away, in place, what contradicts or hides something else; each column is uint8 (count,)."""
+def _remove_contradictions(has: dict[str, np.ndarray]) -> None:
+    """Clear, in place, attributes that contradict or are hidden by another one; `has` maps names to uint8 (count,)."""
 
-    def excludes(*causes: str, of: Iterable[str]) -> None:
+    def exclude(names: Iterable[str], *causes: str) -> None:
+        """Clear the attributes `names` of faces that have any of `causes`."""
         for cause in causes:
-            for name in of:
+            for name in names:
                 has[name] &= 1 - has[cause]
 
     for name in (*_BEARDS, "Bald"):
         has[name] &= has["Male"]
     has["No_Beard"] |= 1 - has["Male"]
-    excludes(*_BEARDS, of=["No_Beard"])
-    excludes("Wearing_Hat", of=["Bald", "Receding_Hairline", "Bangs"])
-    excludes("Bald", of=["Receding_Hairline", "Bangs", "Gray_Hair", "Sideburns", "Straight_Hair", "Wavy_Hair"])
-    excludes("Bald", "Gray_Hair", of=["Black_Hair", "Brown_Hair", "Blond_Hair"])
-    excludes("Gray_Hair", of=["Young"])
-    excludes("Bangs", of=["Receding_Hairline"])
-    excludes("Wearing_Necktie", of=["Wearing_Necklace"])
-    hidden = has["Male"] & has["Wearing_Hat"]  # short hair under a hat has no outline
+    exclude(["No_Beard"], *_BEARDS)
+    exclude(["Bald", "Receding_Hairline", "Bangs"], "Wearing_Hat")
+    exclude(["Receding_Hairline", "Bangs", "Gray_Hair", "Sideburns", "Straight_Hair", "Wavy_Hair"], "Bald")
+    exclude(["Black_Hair", "Brown_Hair", "Blond_Hair"], "Bald", "Gray_Hair")
+    exclude(["Young"], "Gray_Hair")
+    exclude(["Receding_Hairline"], "Bangs")
+    exclude(["Wearing_Necklace"], "Wearing_Necktie")
+    hidden = has["Male"] & has["Wearing_Hat"]  # a hat covers short hair
     for name in ("Straight_Hair", "Wavy_Hair"):
         has[name] &= 1 - hidden

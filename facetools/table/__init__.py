@@ -1,1 +1,1 @@
-"""The face table that flows between commands: columns, encodings, attribute names, CelebA's lists."""
+"""The face table that commands exchange: columns, encodings, attribute names, labels and CelebA's lists."""

@@ -1,80 +1,85 @@
-"""CelebA's layout: attributes, partition and identity as text or CSV beside a folder or zip of images.
+"""CelebA's files: attribute list, partition and identity lists, and the folder that holds them beside the images.
 
-Text: `list_attr_celeba.txt` has the number of rows, the attribute names, then a row an image with -1 or 1 (0 or 1 is
-taken too); `list_eval_partition.txt` has rows like `000001.jpg 0` (0 train, 1 valid, 2 test), `identity_CelebA.txt`
-rows like `000001.jpg 2880`. CSV: the same columns with a header line that begins with `image_id`.
+Each list is a text file or a CSV file:
+
+- `list_attr_celeba.txt`: the number of rows, the attribute names, then one row per image with values -1 or 1
+- `list_eval_partition.txt`: rows like `000001.jpg 0` (0 train, 1 valid, 2 test)
+- `identity_CelebA.txt`: rows like `000001.jpg 2880`
+- CSV: the same columns with a header line that starts with `image_id`
+
+Attribute values 0 and 1 are accepted too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+#: Names of the partitions, in the order of their numbers.
 PARTITIONS = ("train", "valid", "test")
 
 
 class CelebAError(ValueError):
-    """A file or folder is not in CelebA's layout; the message says what is missing or wrong."""
+    """A file or folder does not have CelebA's format; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)
 class AttributeList:
-    """Attributes of images: `files` their names as listed, `names` the attributes, `values` uint8 0/1 (n, a)."""
+    """An attribute list: file names, attribute names, and `values` as uint8 0 or 1 (files, attributes)."""
 
     files: tuple[str, ...]
     names: tuple[str, ...]
     values: np.ndarray
 
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each file, by its name without folders."""
-        return {file_name(file): row for row, file in enumerate(self.files)}
-
 
 def file_name(path: str) -> str:
-    """The last part of a path: what labels are matched by."""
+    """Return the last component of a path. Labels are matched to images by it."""
     return PurePosixPath(path).name
 
 
 def parse_attribute_list(text: str) -> AttributeList:
-    """The attribute list in `text`, in CelebA's text or CSV form; a CelebAError names the line at fault."""
+    """Parse an attribute list in text or CSV form. Raises CelebAError with the invalid line or value."""
     lines = text.splitlines()
-    comma = bool(lines) and lines[0].startswith("image_id")
-    header = 0 if comma else 1
+    is_csv = bool(lines) and lines[0].startswith("image_id")
+    header = 0 if is_csv else 1
     if len(lines) <= header:
         raise CelebAError("the attribute list has no header line")
-    names = tuple(lines[0].strip().split(",")[1:]) if comma else tuple(lines[1].split())
+    names = tuple(lines[0].strip().split(",")[1:]) if is_csv else tuple(lines[1].split())
     if not names:
         raise CelebAError(f"line {header + 1}: no attribute names")
     files: list[str] = []
-    flat: list[str] = []
+    values: list[str] = []
     for number, line in enumerate(lines[header + 1 :], start=header + 2):
         if not line.strip():
             continue
-        file, *values = line.strip().split(",") if comma else line.split()
-        if len(values) != len(names):
-            raise CelebAError(f"line {number}: {len(values)} values for {len(names)} attributes")
+        file, *row = line.strip().split(",") if is_csv else line.split()
+        if len(row) != len(names):
+            raise CelebAError(f"line {number}: {len(row)} values for {len(names)} attributes")
         files.append(file)
-        flat.extend(values)
-    if not comma and not (lines[0].strip().isdigit() and int(lines[0]) == len(files)):
+        values.extend(row)
+    if not is_csv and not (lines[0].strip().isdigit() and int(lines[0]) == len(files)):
         raise CelebAError(f"line 1 says {lines[0].strip()} rows, but {len(files)} follow")
+    numbers = _parse_values(values)
+    if numbers is None:
+        position = next(position for position, value in enumerate(values) if value not in ("-1", "0", "1"))
+        row_number, column = divmod(position, len(names))
+        raise CelebAError(f"{names[column]} of {files[row_number]} is {values[position]}, not -1, 0 or 1")
+    return AttributeList(tuple(files), names, numbers.reshape(len(files), len(names)))
+
+
+def _parse_values(values: list[str]) -> np.ndarray | None:
+    """Return the values -1, 0 and 1 as uint8 0, 0 and 1, or None if there is any other value."""
     try:
-        numbers = np.array(flat, dtype=np.int8)
+        numbers = np.array(values, dtype=np.int8)
     except (ValueError, OverflowError):
-        numbers = np.full(1, 2, dtype=np.int8)
-    if not np.isin(numbers, (-1, 0, 1)).all():
-        wrong = next(place for place, value in enumerate(flat) if value not in ("-1", "0", "1"))
-        raise CelebAError(
-            f"{names[wrong % len(names)]} of {files[wrong // len(names)]} is {flat[wrong]}, not -1, 0 or 1"
-        )
-    return AttributeList(tuple(files), names, (numbers == 1).astype(np.uint8).reshape(len(files), len(names)))
+        return None
+    return (numbers == 1).astype(np.uint8) if np.isin(numbers, (-1, 0, 1)).all() else None
 
 
 def read_attribute_list(path: Path) -> AttributeList:
-    """The attribute list in the file `path`."""
+    """Read the attribute list in the file `path`. CelebAErrors start with the path."""
     try:
         return parse_attribute_list(path.read_text("utf-8"))
     except (CelebAError, UnicodeDecodeError) as error:
@@ -82,21 +87,21 @@ def read_attribute_list(path: Path) -> AttributeList:
 
 
 def read_number_list(path: Path) -> dict[str, int]:
-    """The partition, or the identity, of each file name, as listed in the file `path`."""
+    """Read a partition list or identity list: the number of each file name. CelebAErrors start with the path."""
     numbers: dict[str, int] = {}
     for row, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         parts = line.replace(",", " ").split()
         if row == 1 and parts[:1] == ["image_id"]:
             continue
         if len(parts) != 2 or not parts[1].isdigit():
-            raise CelebAError(f"{path}: line {row}: not a file name and a number")
+            raise CelebAError(f"{path}: line {row}: expected a file name and a number")
         numbers[parts[0]] = int(parts[1])
     return numbers
 
 
 @dataclass(frozen=True)
 class CelebALayout:
-    """A folder in CelebA's layout: where its images, attribute list and partition are."""
+    """The parts of a CelebA folder: the images (a folder or zip archive), the attribute list and the partition list."""
 
     images: Path
     attributes: Path | None
@@ -104,12 +109,15 @@ class CelebALayout:
 
     @classmethod
     def find(cls, folder: Path) -> CelebALayout | None:
-        """The CelebA layout in `folder`, or None where there is none; a CelebAError if its images are missing."""
-        attributes = _first(folder, "list_attr_celeba.txt", "list_attr_celeba.csv")
-        partition = _first(folder, "list_eval_partition.txt", "list_eval_partition.csv")
+        """Return the layout of `folder`, or None if it has neither list. Raises CelebAError if only the images are
+        missing."""
+        attributes = _first_existing(folder, "list_attr_celeba.txt", "list_attr_celeba.csv")
+        partition = _first_existing(folder, "list_eval_partition.txt", "list_eval_partition.csv")
         if attributes is None and partition is None:
             return None
-        images = _first(folder, "img_align_celeba.zip", "img_align_celeba", "img_celeba.zip", "img_celeba", "images")
+        images = _first_existing(
+            folder, "img_align_celeba.zip", "img_align_celeba", "img_celeba.zip", "img_celeba", "images"
+        )
         if images is None:
             archives = sorted(folder.glob("*.zip"))
             if len(archives) != 1:
@@ -117,14 +125,17 @@ class CelebALayout:
             images = archives[0]
         return cls(images, attributes, partition)
 
-    def in_partition(self, paths: list[str], part: str) -> list[str]:
-        """Those of `paths` whose file name is in the partition `train`, `valid` or `test`."""
+    def select_partition(self, paths: list[str], partition: str) -> list[str]:
+        """Return those of `paths`, in order, that belong to `partition`: train, valid or test. Files are matched by
+        name; unlisted ones are dropped. Raises CelebAError if there is no partition list."""
         if self.partition is None:
-            raise CelebAError(f"{self.images.parent}: no list_eval_partition.txt or .csv to tell the {part} images by")
+            raise CelebAError(
+                f"{self.images.parent}: no list_eval_partition.txt or .csv, which selects the {partition} images"
+            )
         numbers = read_number_list(self.partition)
-        wanted = PARTITIONS.index(part)
-        return [path for path in paths if numbers.get(file_name(path)) == wanted]
+        number = PARTITIONS.index(partition)
+        return [path for path in paths if numbers.get(file_name(path)) == number]
 
 
-def _first(folder: Path, *names: str) -> Path | None:
+def _first_existing(folder: Path, *names: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).exists()), None)

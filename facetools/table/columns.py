@@ -1,14 +1,14 @@
-"""The face table, one row a face, in two encodings, JSONL and NPY; the only reader and writer of stdin and stdout.
+"""The face table in memory: `Table`, an ordered set of rows, one per face.
 
-| column    | JSONL                  | NPY field       | meaning                                             |
-|-----------|------------------------|-----------------|-----------------------------------------------------|
-| `path`    | string                 | `S<n>`, UTF-8   | the image; in an archive `faces.zip/dir/000001.jpg` |
-| `scores`  | object, name -> number | struct of `<f4` | probability that the attribute is present           |
-| `labels`  | object, name -> 0 or 1 | struct of `u1`  | the truth, where known                              |
-| `cluster` | integer                | `<i4`           | cluster number from 0; -1 = noise                   |
+| column    | JSONL                  | NPY field       | meaning                                                     |
+|-----------|------------------------|-----------------|-------------------------------------------------------------|
+| `path`    | string                 | `S<n>`, UTF-8   | the image; an archive member is `faces.zip/dir/000001.jpg`  |
+| `scores`  | object, name -> number | struct of `<f4` | probability that the attribute is present                   |
+| `labels`  | object, name -> 0 or 1 | struct of `u1`  | ground truth, where known                                   |
+| `cluster` | integer                | `<i4`           | cluster number from 0; -1 = noise                           |
 
-Readers tell the encodings apart by their first byte. A NPY stream is any number of `.npy` blocks; a regular file holds
-exactly one. Other keys of a JSONL row pass through to JSONL untouched; NPY holds the four columns alone.
+`jsonl` and `npy` implement the two encodings; `streams` reads and writes files, stdin and stdout. Other keys of a JSONL
+row are kept as `extras` and written back to JSONL. NPY holds only the four columns.
 """
 
 from __future__ import annotations
@@ -19,26 +19,22 @@ from typing import Any
 
 import numpy as np
 
-#: Rows of a block where the stream itself does not say.
-BLOCK_ROWS = 8192
-
-
 COLUMNS = ("path", "scores", "labels", "cluster")
 
 
 class TableError(ValueError):
-    """What came in is not a face table; the message says where and why."""
+    """The input is not a valid face table; the message says where and why."""
 
 
 @dataclass(frozen=True)
 class AttributeColumns:
-    """Values by attribute: `values` (n, len(names)), float32 for scores, uint8 for labels."""
+    """One column per attribute: `values` (n, len(names)), float32 for scores, uint8 for labels."""
 
     names: tuple[str, ...]
     values: np.ndarray
 
     def select(self, names: Sequence[str]) -> np.ndarray:
-        """The columns called `names`, in that order, (n, len(names))."""
+        """Return the columns called `names`, in that order, as an array (n, len(names))."""
         if tuple(names) == self.names:
             return self.values
         return self.values[:, [self.names.index(name) for name in names]]
@@ -46,17 +42,19 @@ class AttributeColumns:
 
 @dataclass(frozen=True)
 class Table:
-    """Some rows of a face table; a column that is not there is None.
+    """Consecutive rows of a face table. A column that the table does not have is None."""
 
-    `paths` bytes `S<n>` (n,); `scores` float32, `labels` uint8 (see Attributes); `cluster` int32 (n,); `codes` uint64
-    (n, words), attributes given as packed codes instead of by name; `extras` the other keys of each JSONL row.
-    """
-
+    #: Image paths, UTF-8 bytes `S<n>` (n,).
     paths: np.ndarray | None = None
+    #: Probabilities, float32 (n, attributes).
     scores: AttributeColumns | None = None
+    #: Ground truth, uint8 0 or 1 (n, attributes).
     labels: AttributeColumns | None = None
+    #: Cluster numbers, int32 (n,); -1 is noise.
     cluster: np.ndarray | None = None
+    #: Attributes as packed codes without names, uint64 (n, words): bit j of word w is attribute 64 w + j.
     codes: np.ndarray | None = None
+    #: The other keys of each JSONL row.
     extras: list[dict[str, Any]] | None = None
 
     def __len__(self) -> int:
@@ -69,25 +67,25 @@ class Table:
         return 0
 
     def path(self, row: int) -> str:
-        """The path of a row, or `row N` (from 0) where the table has no paths."""
+        """Return the path of a row, or `row N` (from 0) if the table has no paths."""
         return f"row {row}" if self.paths is None else self.paths[row].decode("utf-8")
 
     def take(self, rows: np.ndarray) -> Table:
-        """The rows at the positions, or under the mask, `rows`."""
+        """Return a table of the selected rows. `rows` holds row numbers (integers) or is a mask (bool, (n,))."""
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
 
-        def taken(column: Any) -> Any:
+        def take_from(column: Any) -> Any:
             if isinstance(column, AttributeColumns):
                 return replace(column, values=column.values[positions])
             if isinstance(column, list):
                 return [column[position] for position in positions]
             return None if column is None else column[positions]
 
-        return Table(*(taken(getattr(self, field.name)) for field in fields(self)))
+        return Table(*(take_from(getattr(self, field.name)) for field in fields(self)))
 
 
 def encode_paths(paths: Iterable[str]) -> np.ndarray:
-    """Paths as the bytes `S<n>` (n,) of a Table; a ValueError names one that is not UTF-8 text without NUL."""
+    """Return `paths` as UTF-8 bytes `S<n>` (n,). Raises ValueError if a path contains NUL or is not valid Unicode."""
     encoded = [path.encode("utf-8") for path in paths]
     if any(b"\0" in path for path in encoded):
         raise ValueError("a path contains a NUL character")
@@ -95,13 +93,13 @@ def encode_paths(paths: Iterable[str]) -> np.ndarray:
 
 
 def concatenate_tables(blocks: Sequence[Table]) -> Table:
-    """All rows of `blocks`, which have the same columns, as one table."""
+    """Return all rows of `blocks` as one table. Raises TableError if their columns or attributes differ."""
     if len(blocks) == 1:
         return blocks[0]
     if not blocks:
         return Table()
 
-    def joined(column: str) -> Any:
+    def concatenate_column(column: str) -> Any:
         parts = [getattr(block, column) for block in blocks]
         if all(part is None for part in parts):
             return None
@@ -115,4 +113,4 @@ def concatenate_tables(blocks: Sequence[Table]) -> Table:
             return replace(parts[0], values=np.concatenate([part.values for part in parts]))
         return np.concatenate(parts)
 
-    return Table(*(joined(field.name) for field in fields(Table)))
+    return Table(*(concatenate_column(field.name) for field in fields(Table)))

@@ -1,4 +1,4 @@
-"""Ground-truth labels from an attribute list, a CelebA folder or a face table, matched by file name."""
+"""Ground-truth labels of images, read from an attribute list, a CelebA folder or a face table."""
 
 from __future__ import annotations
 
@@ -14,41 +14,50 @@ from facetools.table.streams import read_table
 
 
 class GroundTruth:
-    """Labels by file name: `names` the attributes, and a row of uint8 0/1 for each known file."""
+    """Labels of images, looked up by file name without folders. `names` are the labeled attributes."""
 
-    def __init__(self, source: str, labels: AttributeColumns, row_of: dict[str, int]) -> None:
-        self._source = source
-        self._row_of = row_of
+    def __init__(self, source: str, labels: AttributeColumns, rows: dict[str, int]) -> None:
+        """`rows` gives the row in `labels` of each file name; `source` names the labels in messages."""
         self.names = labels.names
-        self._values = labels.values
+        self._source = source
+        self._labels = labels
+        self._rows = rows
 
     @classmethod
-    def read(cls, source: str, wanted: tuple[str, ...] | None = None) -> GroundTruth:
-        """The labels in a CelebA attribute list, a folder in CelebA's layout or a face table; of `wanted` alone."""
-        layout = CelebALayout.find(Path(source)) if Path(source).is_dir() else None
-        listed, _ = read_table(str(layout.attributes) if layout and layout.attributes else source)
-        if listed.labels is None or listed.paths is None:
-            raise TableError(f"{source}: no labels with paths")
-        labels = listed.labels
-        if wanted is not None:
-            names = tuple(name for name in wanted if name in labels.names)
-            if not names:
-                raise TableError(f"{source}: has labels of none of the attributes {', '.join(wanted)}")
-            labels = AttributeColumns(names, labels.select(names))
-        return cls(source, labels, {file_name(listed.path(row)): row for row in range(len(listed))})
+    def read(cls, source: str, attributes: tuple[str, ...] | None = None) -> GroundTruth:
+        """Read labels from a CelebA attribute list, a CelebA folder, or a face table (`-` for stdin).
 
-    def known(self, paths: list[str], on_failure: Callable[[str, str], None]) -> list[str]:
-        """Those of `paths` that have labels; `failed` is told the others."""
-        kept = []
+        With `attributes`, only labels of these are kept, in this order; those that the source lacks are ignored.
+        Raises TableError if the source has no labels with paths, or none of `attributes`.
+        """
+        layout = CelebALayout.find(Path(source)) if Path(source).is_dir() else None
+        table, _ = read_table(str(layout.attributes) if layout and layout.attributes else source)
+        if table.labels is None or table.paths is None:
+            raise TableError(f"{source}: no labels with paths")
+        labels = table.labels
+        if attributes is not None:
+            names = tuple(name for name in attributes if name in labels.names)
+            if not names:
+                raise TableError(f"{source}: has no labels for any of the attributes {', '.join(attributes)}")
+            labels = AttributeColumns(names, labels.select(names))
+        return cls(source, labels, {file_name(table.path(row)): row for row in range(len(table))})
+
+    def filter_labeled(self, paths: list[str], on_failure: Callable[[str, str], None]) -> list[str]:
+        """Return those of `paths` that have labels. Calls on_failure(path, reason) for each of the others."""
+        labeled = []
         for path in paths:
-            if file_name(path) in self._row_of:
-                kept.append(path)
+            if file_name(path) in self._rows:
+                labeled.append(path)
             else:
                 on_failure(path, f"has no labels in {self._source}")
-        return kept
+        return labeled
 
-    def of(self, paths: list[str], names: tuple[str, ...] | None = None) -> AttributeColumns:
-        """The labels of `paths`, all of them known."""
-        rows = np.array([self._row_of[file_name(path)] for path in paths], int)
-        chosen = self.names if names is None else select_attributes(",".join(names), self.names)
-        return AttributeColumns(chosen, AttributeColumns(self.names, self._values).select(chosen)[rows])
+    def labels_for(self, paths: list[str], names: tuple[str, ...] | None = None) -> AttributeColumns:
+        """Return the labels, uint8 (len(paths), attributes), of `paths`, which must all have labels.
+
+        `names` selects attributes; the default is all. Raises KeyError for a path without labels, ValueError for an
+        attribute without labels.
+        """
+        rows = np.array([self._rows[file_name(path)] for path in paths], int)
+        selected = self.names if names is None else select_attributes(",".join(names), self.names)
+        return AttributeColumns(selected, self._labels.select(selected)[rows])

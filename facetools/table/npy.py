@@ -1,11 +1,16 @@
-"""The NPY encoding of the face table: blocks of one structured dtype, and plain arrays of other tools."""
+"""NumPy's .npy format: `read_npy` and `write_npy` for face tables; plain arrays from other tools are read too.
+
+A face table is a sequence of .npy blocks of one structured dtype, whose fields are the table's columns. np.load needs a
+seekable file and limits the header length, so this module reads and writes the blocks itself. Format:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
 
 from __future__ import annotations
 
 import ast
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -16,24 +21,23 @@ NPY_MAGIC = b"\x93NUMPY"
 
 
 def read_npy(stream: io.BufferedReader) -> Iterator[Table]:
+    """Yield one table per .npy block of `stream`. Raises TableError, with the block's number, for an invalid block."""
     number = 0
     while stream.peek(1):
         number += 1
         try:
-            block = _table_of_array(_read_npy_block(stream))
+            block = _to_table(_read_array(stream))
         except TableError as error:
             raise TableError(f"NPY block {number}: {error}") from None
         yield block
 
 
-def _read_npy_block(stream: BinaryIO) -> np.ndarray:
-    shape, fortran_order, dtype = _read_npy_header(stream)
+def _read_array(stream: BinaryIO) -> np.ndarray:
+    shape, order, dtype = _read_header(stream)
     if dtype.hasobject:
-        raise TableError("it holds Python objects, which are not read")
-    array = np.empty(shape, dtype, order="F" if fortran_order else "C")
-    buffer = (
-        array.reshape(-1, order="F" if fortran_order else "C").view(np.uint8).data if array.size else memoryview(b"")
-    )
+        raise TableError("it holds Python objects, which are not supported")
+    array = np.empty(shape, dtype, order)
+    buffer = array.reshape(-1, order=order).view(np.uint8).data if array.size else memoryview(b"")
     filled = 0
     while filled < len(buffer):
         count = stream.readinto(buffer[filled:])  # type: ignore[attr-defined]
@@ -43,8 +47,8 @@ def _read_npy_block(stream: BinaryIO) -> np.ndarray:
     return array
 
 
-def _read_npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and dtype, of any version of the format and of any length, which NumPy's own reader limits."""
+def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
+    """Read shape, memory order and dtype from a header of any format version and length."""
     start = stream.read(8)
     width = 2 if start[6:7] == b"\x01" else 4
     size = stream.read(width)
@@ -55,29 +59,22 @@ def _read_npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]
         shape = tuple(int(length) for length in header["shape"])
         if min(shape, default=0) < 0:
             raise ValueError
-        return shape, bool(header["fortran_order"]), dtype
+        return shape, "F" if header["fortran_order"] else "C", dtype
     except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
-        raise TableError("not a NPY header, or a truncated one") from None
+        raise TableError("the NPY header is invalid or truncated") from None
 
 
-def npy_header(array: np.ndarray) -> bytes:
-    """The header of `array` in the lowest version of the format that can say it."""
-    description = np.lib.format.dtype_to_descr(array.dtype)
-    text = repr({"descr": description, "fortran_order": False, "shape": array.shape})
-    latin = all(ord(letter) < 256 for letter in text)
-    encoded = text.encode("latin-1" if latin else "utf-8")
-    version, width = ((1, 2) if len(encoded) < 65000 else (2, 4)) if latin else (3, 4)
-    encoded += b" " * (-(8 + width + len(encoded) + 1) % np.lib.format.ARRAY_ALIGN) + b"\n"
-    return np.lib.format.magic(version, 0) + len(encoded).to_bytes(width, "little") + encoded
+def _to_table(array: np.ndarray) -> Table:
+    """Return the table that `array` encodes.
 
-
-def _table_of_array(array: np.ndarray) -> Table:
-    """The table in one NPY array: a structured one of this module's, or what other tools write."""
+    A structured array is a face table. uint64 (n,) or (n, words) are packed codes; other 2-D arrays are scores (floats)
+    or labels (integers or bools of 0 and 1).
+    """
     if array.dtype.names is not None:
-        return _table_of_struct(array)
+        return _structured_to_table(array)
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.ndim in (1, 2):
         return Table(codes=np.ascontiguousarray(array.reshape(len(array), -1), np.uint64))
-    if array.ndim != 2 or array.dtype.kind not in "bui f" or array.shape[1] == 0:
+    if array.ndim != 2 or array.dtype.kind not in "buif" or array.shape[1] == 0:
         raise TableError(f"a {array.ndim}-D array of {array.dtype} is neither a face table, scores nor packed codes")
     names = default_attribute_names(array.shape[1])
     if array.dtype.kind == "f":
@@ -87,27 +84,28 @@ def _table_of_array(array: np.ndarray) -> Table:
     return Table(labels=AttributeColumns(names, array.astype(np.uint8)))
 
 
-def _table_of_struct(array: np.ndarray) -> Table:
+def _structured_to_table(array: np.ndarray) -> Table:
     columns = array.dtype.names or ()
-    foreign = [column for column in columns if column not in COLUMNS]
-    if foreign:
-        raise TableError(f"the field '{foreign[0]}' is no column of a face table")
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown:
+        raise TableError(f"the field '{unknown[0]}' is not a column of a face table")
     if array.ndim != 1:
-        raise TableError(f"a face table has one dimension, this is {array.ndim}-D")
+        raise TableError(f"a face table has one dimension, but this array is {array.ndim}-D")
 
     def attributes(column: str, base: str) -> AttributeColumns | None:
         if column not in columns:
             return None
-        inner = array.dtype[column]
-        if inner.names is None or any(inner[name] != np.dtype(base) for name in inner.names):
+        struct = array.dtype[column]
+        if struct.names is None or any(struct[name] != np.dtype(base) for name in struct.names):
             raise TableError(f"the field '{column}' is not a struct of {base}")
-        packed = np.dtype([(name, base) for name in inner.names])
-        values = np.ascontiguousarray(array[column].astype(packed)).view(base).reshape(len(array), len(inner.names))
-        return AttributeColumns(inner.names, values)
+        # Converting to a dtype without padding makes the values contiguous.
+        packed = np.dtype([(name, base) for name in struct.names])
+        values = np.ascontiguousarray(array[column].astype(packed)).view(base).reshape(len(array), len(struct.names))
+        return AttributeColumns(struct.names, values)
 
-    for column, kind, wanted in (("path", "S", "bytes"), ("cluster", "i", "a signed integer")):
+    for column, kind, expected in (("path", "S", "bytes"), ("cluster", "i", "a signed integer")):
         if column in columns and array.dtype[column].kind != kind:
-            raise TableError(f"the field '{column}' is not {wanted}")
+            raise TableError(f"the field '{column}' is not {expected}")
     if "path" in columns:
         try:
             np.ascontiguousarray(array["path"]).tobytes().decode("utf-8")
@@ -126,18 +124,37 @@ def _table_of_struct(array: np.ndarray) -> Table:
     )
 
 
-def to_array(table: Table) -> np.ndarray:
-    """The table as one structured array (n,) with the fields of this module's table of columns."""
-    columns: list[tuple[str, np.ndarray]] = []
+def write_npy(stream: BinaryIO, table: Table) -> None:
+    """Write `table` to `stream` as one .npy block. Packed codes and extras are not written."""
+    array = to_structured_array(table)
+    stream.write(_encode_header(array))
+    stream.write(array.view(np.uint8).data if array.size else b"")
+
+
+def to_structured_array(table: Table) -> np.ndarray:
+    """Return `table` as a structured array (n,) with the fields that `columns` lists."""
+    columns: dict[str, np.ndarray] = {}
     if table.paths is not None:
-        columns.append(("path", table.paths))
+        columns["path"] = table.paths
     for name, attributes, base in (("scores", table.scores, "<f4"), ("labels", table.labels, "u1")):
         if attributes is not None:
             struct = np.dtype([(attribute, base) for attribute in attributes.names])
-            columns.append((name, np.ascontiguousarray(attributes.values, base).view(struct)[:, 0]))
+            columns[name] = np.ascontiguousarray(attributes.values, base).view(struct)[:, 0]
     if table.cluster is not None:
-        columns.append(("cluster", table.cluster.astype("<i4")))
-    array = np.empty(len(table), [(name, column.dtype) for name, column in columns])
-    for name, column in columns:
+        columns["cluster"] = table.cluster.astype("<i4")
+    array = np.empty(len(table), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
         array[name] = column
     return array
+
+
+def _encode_header(array: np.ndarray) -> bytes:
+    """Return the header of `array` in the lowest format version that can represent it."""
+    description = np.lib.format.dtype_to_descr(array.dtype)
+    text = repr({"descr": description, "fortran_order": False, "shape": array.shape})
+    # Version 1 has a 2-byte length, version 2 a 4-byte length, version 3 also UTF-8 field names.
+    is_latin = all(ord(letter) < 256 for letter in text)
+    encoded = text.encode("latin-1" if is_latin else "utf-8")
+    version, width = ((1, 2) if len(encoded) < 65000 else (2, 4)) if is_latin else (3, 4)
+    encoded += b" " * (-(8 + width + len(encoded) + 1) % np.lib.format.ARRAY_ALIGN) + b"\n"
+    return np.lib.format.magic(version, 0) + len(encoded).to_bytes(width, "little") + encoded

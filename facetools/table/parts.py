@@ -1,7 +1,7 @@
-"""A table made in parts, by several processes or in several goes, and put together in order when all are there.
+"""A face table in parts, which several processes or successive runs compute and one process concatenates.
 
-Parts lie in a folder beside the table: NPY files of consecutive rows, each whole or absent, and plan.json, which says
-of what they are parts.
+The folder of parts lies beside the final table. It holds `plan.json`, which identifies the table, and one NPY file of
+consecutive rows per part. Part files are written atomically, so a file that exists is complete.
 """
 
 from __future__ import annotations
@@ -14,70 +14,75 @@ from pathlib import Path
 from typing import Any
 
 from facetools.runtime import files
-from facetools.table import columns, streams
+from facetools.table.columns import Table
+from facetools.table.streams import open_input, read_blocks
 
 
 class PartsError(ValueError):
-    """The parts that are there are not those of this table."""
+    """The folder holds parts of another table, or of an earlier run that was not to be resumed."""
 
 
 class TableParts:
-    """Parts of `size` inputs each, of the table of `inputs`."""
+    """The parts of the table of `inputs`, each of them for `part_size` inputs. len() is the number of parts."""
 
-    def __init__(self, folder: Path, inputs: list[str], size: int) -> None:
+    def __init__(self, folder: Path, inputs: list[str], part_size: int) -> None:
         self._folder = folder
         self._inputs = inputs
-        self._size = size
+        self._part_size = part_size
 
     def __len__(self) -> int:
-        return -(-len(self._inputs) // self._size)
+        return -(-len(self._inputs) // self._part_size)
 
     @classmethod
-    def begin(cls, folder: Path, inputs: list[str], size: int, about: dict[str, Any], *, resume: bool) -> TableParts:
-        """The parts in `folder` of the table of `inputs` and `about`, all else that decides its content.
+    def create(
+        cls, folder: Path, inputs: list[str], part_size: int, settings: dict[str, Any], *, resume: bool
+    ) -> TableParts:
+        """Create `folder` for the parts of a table that `inputs` and `settings` determine, or resume it.
 
-        With `resume` those that are there are kept, and their size; a PartsError where they are of another table. The
-        folder must not be there otherwise.
+        With `resume`, an existing folder keeps its parts and its part size. Raises PartsError if they belong to a
+        table of other inputs or settings, and, without `resume`, if the folder already holds parts.
         """
         digest = hashlib.sha256("\0".join(inputs).encode("utf-8", "surrogateescape")).hexdigest()
-        plan = {"inputs": len(inputs), "digest": digest, "part": size, **about}
-        file = folder / "plan.json"
-        if file.exists():
+        plan = {"inputs": len(inputs), "digest": digest, "part": part_size, **settings}
+        plan_file = folder / "plan.json"
+        if plan_file.exists():
             if not resume:
                 raise PartsError(f"{folder} holds parts of an earlier run; continue it with --resume, or remove it")
-            before = json.loads(file.read_bytes())
-            other = [name for name in plan if name != "part" and before.get(name) != plan[name]]
-            if other:
-                raise PartsError(f"{folder} holds parts of another table: with other {other[0]}; remove it")
-            size = before["part"]
+            existing = json.loads(plan_file.read_bytes())
+            differing = [key for key in plan if key != "part" and existing.get(key) != plan[key]]
+            if differing:
+                setting = "inputs" if differing[0] == "digest" else differing[0]
+                raise PartsError(f"{folder} holds parts of another table, with different {setting}; remove it")
+            part_size = existing["part"]
         else:
             files.make_folder(folder)
-            files.write_atomically(file, json.dumps(plan).encode() + b"\n")
-        return cls(folder, inputs, size)
+            files.write_atomically(plan_file, json.dumps(plan).encode() + b"\n")
+        return cls(folder, inputs, part_size)
 
     @classmethod
-    def found(cls, folder: Path, inputs: list[str]) -> TableParts:
-        """The parts that another process has begun."""
+    def open(cls, folder: Path, inputs: list[str]) -> TableParts:
+        """Open the parts in `folder`, which another process has created for the same `inputs`."""
         return cls(folder, inputs, json.loads((folder / "plan.json").read_bytes())["part"])
 
-    def missing(self, numbers: Iterable[int]) -> list[int]:
-        """Those of the parts `numbers` that are not there yet."""
-        return [number for number in numbers if not self.path(number).exists()]
+    def find_missing(self, numbers: Iterable[int]) -> list[int]:
+        """Return those of the part `numbers` whose file does not exist yet."""
+        return [number for number in numbers if not self.part_path(number).exists()]
 
-    def inputs(self, number: int) -> list[str]:
-        """The inputs of a part."""
-        return self._inputs[number * self._size : (number + 1) * self._size]
+    def part_inputs(self, number: int) -> list[str]:
+        """Return the inputs of part `number`, from 0."""
+        return self._inputs[number * self._part_size : (number + 1) * self._part_size]
 
-    def path(self, number: int) -> Path:
-        """Where a part is to be."""
+    def part_path(self, number: int) -> Path:
+        """Return the NPY file of part `number`, from 0."""
         return self._folder / f"{number:06d}.npy"
 
-    def blocks(self) -> Iterator[columns.Table]:
-        """The rows of all parts, in order."""
+    def read_blocks(self) -> Iterator[Table]:
+        """Yield the rows of all parts, in order."""
         for number in range(len(self)):
-            with streams.open_input(str(self.path(number))) as stream:
-                yield from streams.read_blocks(stream, str(self.path(number)))
+            path = str(self.part_path(number))
+            with open_input(path) as stream:
+                yield from read_blocks(stream, path)
 
-    def remove(self) -> None:
-        """Deletes the parts."""
+    def delete(self) -> None:
+        """Delete the folder and all parts."""
         shutil.rmtree(self._folder)

@@ -1,4 +1,9 @@
-"""Read and write face tables from files, standard input and standard output."""
+"""Read and write face tables as files, stdin and stdout.
+
+`read_table` reads a whole table and `read_blocks` one block at a time; both recognize the encoding by the first byte.
+`open_writer` writes a table in blocks. A pipe carries any number of NPY blocks; a regular file gets exactly one, so
+that np.load and memory mapping work.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +16,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
-
 from facetools.runtime import files
 from facetools.table import celeba
-from facetools.table.columns import BLOCK_ROWS, AttributeColumns, Table, TableError, concatenate_tables, encode_paths
-from facetools.table.jsonl import encode_jsonl, read_jsonl
-from facetools.table.npy import NPY_MAGIC, npy_header, read_npy, to_array
+from facetools.table.columns import AttributeColumns, Table, TableError, concatenate_tables, encode_paths
+from facetools.table.jsonl import read_jsonl, write_jsonl
+from facetools.table.npy import NPY_MAGIC, read_npy, write_npy
 
 Encoding = Literal["jsonl", "npy"]
 
 
 def read_table(source: str) -> tuple[Table, Encoding]:
-    """The whole table in a file, or on stdin for `-`, and the encoding it came in."""
+    """Read the whole table from the file `source`, or from stdin for `-`.
+
+    Returns the table and the encoding in which to write results: jsonl for a CelebA attribute list. Raises TableError
+    if the source is not a valid table.
+    """
     with open_input(source) as stream:
         encoding = detect_encoding(stream, source)
-        found = list(read_blocks(stream, source))
+        blocks = list(read_blocks(stream, source))
     try:
-        return concatenate_tables(found), encoding
+        return concatenate_tables(blocks), encoding
     except TableError as error:
-        raise TableError(f"{_shown(source)}: {error}") from None
+        raise TableError(f"{_display_name(source)}: {error}") from None
 
 
 def read_blocks(stream: io.BufferedReader, name: str) -> Iterator[Table]:
-    """The table in `stream`, block after block; TableErrors begin with `name` and the line, or block, at fault."""
+    """Yield the table in `stream` block by block. TableErrors start with `name` and the invalid line or block."""
     readers = {"jsonl": read_jsonl, "npy": read_npy, "celeba": _read_celeba}
     try:
-        yield from readers[_kind(stream)](stream)
+        yield from readers[_detect_format(stream)](stream)
     except (TableError, celeba.CelebAError) as error:
-        raise TableError(f"{_shown(name)}: {error}") from None
+        raise TableError(f"{_display_name(name)}: {error}") from None
 
 
 def detect_encoding(stream: io.BufferedReader, name: str) -> Encoding:
-    """The encoding of the table that `stream` starts with, told by its first byte; nothing is consumed."""
+    """Return the encoding of the table in `stream` without consuming any of it. TableErrors start with `name`."""
     try:
-        return "npy" if _kind(stream) == "npy" else "jsonl"
+        return "npy" if _detect_format(stream) == "npy" else "jsonl"
     except TableError as error:
-        raise TableError(f"{_shown(name)}: {error}") from None
+        raise TableError(f"{_display_name(name)}: {error}") from None
 
 
-def _shown(name: str) -> str:
-    return "standard input" if name == "-" else name
+def _display_name(source: str) -> str:
+    return "standard input" if source == "-" else source
 
 
-def _kind(stream: io.BufferedReader) -> str:
+def _detect_format(stream: io.BufferedReader) -> Literal["jsonl", "npy", "celeba"]:
     first = stream.peek(1)[:1]
     if not first:
         raise TableError("the input is empty; a face table was expected")
@@ -62,54 +69,62 @@ def _kind(stream: io.BufferedReader) -> str:
         return "npy"
     if first in b"{ \t\r\n":
         return "jsonl"
+    # CelebA's lists start with the number of rows, or with the column image_id.
     if first.isdigit() or first == b"i":
         return "celeba"
-    raise TableError(f"not a face table: it starts with the byte {first!r}, neither JSONL nor NPY")
+    raise TableError(f"not a face table: it starts with the byte {first!r}, which is neither JSONL nor NPY")
 
 
 def _read_celeba(stream: io.BufferedReader) -> Iterator[Table]:
-    listed = celeba.parse_attribute_list(stream.read().decode("utf-8"))
-    yield Table(encode_paths(listed.files), labels=AttributeColumns(listed.names, listed.values))
+    attributes = celeba.parse_attribute_list(stream.read().decode("utf-8"))
+    yield Table(encode_paths(attributes.files), labels=AttributeColumns(attributes.names, attributes.values))
 
 
 class TableWriter:
-    """Writes blocks of rows to a stream in one encoding.
+    """Writes a table to a binary stream, block by block.
 
-    In NPY, `whole` keeps the rows and writes them as one block at the end, as a regular file wants it; without it each
-    block leaves at once.
+    With `single_block`, NPY rows stay in memory and `close` writes them as one block, as a regular file needs it.
+    Otherwise each block is written at once.
     """
 
-    def __init__(self, stream: BinaryIO, encoding: Encoding, *, whole: bool = False) -> None:
+    def __init__(self, stream: BinaryIO, encoding: Encoding, *, single_block: bool = False) -> None:
         self._stream = stream
         self._encoding = encoding
-        self._whole = whole
-        self._kept: list[Table] = []
+        self._single_block = single_block
+        self._pending: list[Table] = []
 
     def write(self, block: Table) -> None:
         if self._encoding == "jsonl":
-            for start in range(0, len(block), BLOCK_ROWS):
-                rows = block.take(np.arange(start, min(start + BLOCK_ROWS, len(block))))
-                self._stream.write(encode_jsonl(rows))
-        elif self._whole:
-            self._kept.append(block)
+            write_jsonl(self._stream, block)
+        elif self._single_block:
+            self._pending.append(block)
         else:
-            self._write_npy(block)
+            write_npy(self._stream, block)
 
     def close(self) -> None:
-        """Writes what is kept; the stream stays open."""
-        if self._kept:
-            self._write_npy(concatenate_tables(self._kept))
-            self._kept.clear()
+        """Write the pending rows. The stream stays open."""
+        if self._pending:
+            write_npy(self._stream, concatenate_tables(self._pending))
+            self._pending.clear()
 
-    def _write_npy(self, block: Table) -> None:
-        array = to_array(block)
-        self._stream.write(npy_header(array))
-        self._stream.write(array.view(np.uint8).data if array.size else b"")
+
+@contextmanager
+def open_writer(target: str, encoding: Encoding) -> Iterator[TableWriter]:
+    """Open a TableWriter for the file `target`, or for stdout for `-`. The file appears only if the block succeeds."""
+    with open_output(target) as stream:
+        writer = TableWriter(stream, encoding, single_block=is_regular_file(stream))
+        yield writer
+        writer.close()
+
+
+def is_regular_file(stream: BinaryIO) -> bool:
+    """Return whether `stream` is a regular file and not, for example, a pipe."""
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
 @contextmanager
 def open_input(source: str) -> Iterator[io.BufferedReader]:
-    """The file `source`, or stdin for `-`, as a binary stream."""
+    """Open the file `source`, or stdin for `-`, as a binary stream."""
     if source == "-":
         yield sys.stdin.buffer  # type: ignore[misc]
     else:
@@ -119,7 +134,7 @@ def open_input(source: str) -> Iterator[io.BufferedReader]:
 
 @contextmanager
 def open_output(target: str) -> Iterator[BinaryIO]:
-    """The file `target`, complete or absent, or stdout for `-`, flushed and checked before the block ends."""
+    """Open the file `target` for atomic writing, or stdout for `-`, which is flushed at the end of the block."""
     if target != "-":
         with files.atomic_writer(target) as stream:
             yield stream
@@ -127,17 +142,3 @@ def open_output(target: str) -> Iterator[BinaryIO]:
     sys.stdout.flush()
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()
-
-
-def is_regular_file(stream: BinaryIO) -> bool:
-    """Whether `stream` ends in a regular file, which takes one NPY block, and not in a pipe."""
-    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-
-
-@contextmanager
-def open_writer(target: str, encoding: Encoding) -> Iterator[TableWriter]:
-    """A Writer to the file `target`, or to stdout for `-`."""
-    with open_output(target) as stream:
-        writer = TableWriter(stream, encoding, whole=is_regular_file(stream))
-        yield writer
-        writer.close()

@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights, and batch statistics recomputed for it."""
+"""Exponential moving average of a network's weights, and precise batch norm statistics for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class MovingAverage(nn.Module):
-    """The moving average of a network, `module`, its batch statistics included."""
+    """The exponential moving average `module` of a network: its parameters and its batch norm statistics.
+
+    Call `next_weight` and then `update` with it, once per step.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__()
@@ -21,44 +24,50 @@ class MovingAverage(nn.Module):
         self.register_buffer("n_averaged", torch.tensor(0))
         self._decay = decay
 
-    def next_share(self) -> float:
-        """What the network will count for when it is followed next: all at first, and then for a while more than later,
-        so that the random start is soon forgotten."""
+    def next_weight(self) -> float:
+        """Count a step and return the weight of the network in its update.
+
+        The weight of step t, from 0, is max(1 - decay, 9 / (10 + t)), and 1 for t = 0, so that the random initial
+        weights are soon forgotten.
+        """
         steps = int(self.n_averaged)
         self.n_averaged += 1
         return 1 - min(self._decay, (1 + steps) / (10 + steps)) if steps else 1.0
 
     @torch.no_grad()
-    def follow(self, model: nn.Module, share: float | Tensor) -> None:
-        """Takes that share of `model`, which may be a tensor, into the average."""
-        averaged, current = _values(self.module), _values(model)
-        if isinstance(share, float):
-            torch._foreach_lerp_(averaged, current, share)
+    def update(self, model: nn.Module, weight: float | Tensor) -> None:
+        """average <- average + weight * (model - average). `weight` may be a tensor (), as CUDA graphs need."""
+        averaged, current = _float_tensors(self.module), _float_tensors(model)
+        if isinstance(weight, float):
+            torch._foreach_lerp_(averaged, current, weight)
         else:
             differences = torch._foreach_sub(current, averaged)
-            torch._foreach_mul_(differences, share)
+            torch._foreach_mul_(differences, weight)
             torch._foreach_add_(averaged, differences)
-        torch._foreach_copy_(_counts(self.module), _counts(model))
+        torch._foreach_copy_(_integer_buffers(self.module), _integer_buffers(model))
 
 
-def _values(model: nn.Module) -> list[Tensor]:
+def _float_tensors(model: nn.Module) -> list[Tensor]:
     return [tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.is_floating_point()]
 
 
-def _counts(model: nn.Module) -> list[Tensor]:
+def _integer_buffers(model: nn.Module) -> list[Tensor]:
     return [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
 
 
 @torch.no_grad()
 def recompute_batch_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Has `model` normalise, in use, by the mean statistics of these batches of pixels, float (n, 3, height, width):
-    precise batch normalisation (Wu and Johnson 2021), which an average of networks needs, as the statistics of none of
-    them are its own (Izmailov et al. 2018)."""
+    """Set the running statistics of batch norm layers to their means over `batches` of pixels, float (n, 3, height,
+    width), and leave `model` in eval mode.
+
+    This is precise batch norm (Wu and Johnson 2021). Averaged weights need it, because the average of the statistics
+    of several networks is not that of the averaged network (Izmailov et al. 2018).
+    """
     norms = [module for module in model.eval().modules() if isinstance(module, _BatchNorm)]
-    usual = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     for number, pixels in enumerate(batches, 1):
         for norm in norms:
-            norm.train().momentum = 1 / number
+            norm.train().momentum = 1 / number  # a running mean with equal weights
         model(pixels)
-    for norm, momentum in zip(norms, usual, strict=True):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval().momentum = momentum

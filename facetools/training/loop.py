@@ -1,9 +1,8 @@
-"""Training: a loop one can read, that can be stopped anywhere and goes on as if nothing had happened."""
+"""The training loop: epochs of training and validation, checkpoints, interruption and resumption."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +17,13 @@ from facetools.runtime.processes import ProcessGroup, ProcessInfo
 from facetools.training.examples import Examples
 from facetools.training.learner import Learner
 from facetools.training.recipes import Recipe
+from facetools.training.settings import collect_settings
 
 SINGLE_PROCESS = ProcessGroup(ProcessInfo(), None)
 
 
 class TrainingInterrupted(Exception):
-    """Training was asked to stop, and did, after a step and with a checkpoint."""
+    """Training has stopped on request, after a complete step and a checkpoint."""
 
 
 def train(
@@ -43,75 +43,80 @@ def train(
     on_resume: Callable[[int], None] = lambda images: None,
     on_step: Callable[[int], None] = lambda images: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
-    interrupted: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     group: ProcessGroup = SINGLE_PROCESS,
-    sync: bool = True,
+    sync_batch_norm: bool = True,
 ) -> None:
-    """Trains on `training`, validates each epoch on `validation`, and keeps the run in the folder `run`:
-    `best.pt` and `last.pt` (checkpoints), `history.jsonl` (a record an epoch) and `config.json`.
+    """Train on `training` and validate on `validation` after each epoch.
 
-    `on_failure` is told once each image that cannot be had, `on_resume` how many images were seen before, `on_step` the
-    images of each step, `on_epoch` each record. When `interrupted` says so, the step is finished, `last.pt` written and
-    Interrupted raised. A loss that is no number raises DivergedError and leaves the last checkpoints as they are.
-    `resume` continues from `last.pt` if there is one. Decoded images are kept in the `cache` of cache.decoded.
+    The folder `run` receives `best.pt` and `last.pt` (checkpoints), `history.jsonl` (one record per epoch) and
+    `config.json`. `resume` continues from its `last.pt`, if there is one. `jobs` threads decode images; `cache` is that
+    of open_image_caches; `made_by` (command, versions, ...) is stored.
 
-    The processes of a `group` share each batch and keep the same network; the first one writes. With `sync` they take
-    the statistics of batch normalisation together, so that they learn what one process would; dropout alone differs.
+    Callbacks: `on_failure` receives each image that cannot be decoded, once, and the reason; `on_resume` the number of
+    images trained on before; `on_step` the number of images of each step; `on_epoch` the record of each epoch. When
+    `should_stop` returns True, the step is completed, `last.pt` written and TrainingInterrupted raised.
+
+    The processes of `group` share each batch and hold the same network; the first one writes. With `sync_batch_norm`,
+    and on GPUs, they learn what one process learns, except for dropout.
+
+    Raises DivergedError if the loss is not finite (the last checkpoints stay), CheckpointError if a run with other
+    settings is resumed, ValueError if the recipe does not suit the number of processes or lacks a teacher.
     """
-    least = 2 * group.process.world
-    if recipe.batch < least:
-        raise ValueError(f"batch is {recipe.batch}; for two images a process it must be at least {least}")
-    # A run goes on with the teacher that it began with: what it says is told by a digest.
-    taught = training.taught is not None and hashlib.sha256(training.taught.tobytes()).hexdigest()[:12]
-    if recipe.distillation and not (taught or recipe.averaging):
+    process = group.process
+    minimum = 2 * process.world
+    if recipe.batch < minimum:
+        raise ValueError(f"batch is {recipe.batch}; for two images per process it must be at least {minimum}")
+    if recipe.distillation and training.teacher_scores is None and not recipe.averaging:
         raise ValueError("distillation needs a teacher: scores of other networks, or the moving average (averaging)")
-    settings = {
-        "recipe": recipe.to_dict(),
-        "attributes": list(attributes),
-        "seed": seed,
-        "images": len(training),
-        "taught": taught,
-    }
-    about = {"settings": settings, "made_by": made_by or {}}
+
+    settings = collect_settings(recipe, attributes, seed, training)
+    metadata = {"settings": settings, "made_by": made_by or {}}
     last, best = run / "last.pt", run / "best.pt"
-    learner = Learner(recipe, attributes, device, seed, group, sync, about, last if resume and last.exists() else None)
-    progress, size, failed_once = learner.progress, None, functools.cache(on_failure)
-    if not (resume and last.exists()) and group.process.is_first:
+    resume_from = last if resume and last.exists() else None
+    learner = Learner(recipe, attributes, device, seed, group, sync_batch_norm, metadata, resume_from)
+    progress = learner.progress
+    if resume_from is None and process.is_first:
         files.make_folder(run)
-        files.write_atomically(
-            run / "config.json", json.dumps(settings | {"made_by": made_by}, indent=1).encode() + b"\n"
-        )
+        config = json.dumps(settings | {"made_by": made_by}, indent=1)
+        files.write_atomically(run / "config.json", config.encode() + b"\n")
     if recipe.epochs == 0:
         learner.save(last)
-        learner.save_best(best, *[np.zeros((0, len(attributes)))] * 2)
+        no_images = np.zeros((0, len(attributes)))
+        learner.save_best(best, labels=no_images, scores=no_images)
     on_resume(progress.epoch * len(training) + progress.images)
-    pixels: list[CachedImages] = []  # of training and validation
+
+    report_once = functools.cache(on_failure)
+    image_size: tuple[int, int] | None = None
+    caches: list[CachedImages] = []  # of training and validation images
     while progress.epoch < recipe.epochs:
-        if size != recipe.size_at(progress.epoch):
-            size = recipe.size_at(progress.epoch)
-            pixels.clear()  # first, as there may not be room beside them
-            pixels += open_image_caches(
+        if image_size != recipe.image_size_at(progress.epoch):
+            image_size = recipe.image_size_at(progress.epoch)
+            caches.clear()  # first, because memory may not hold both sizes
+            caches += open_image_caches(
                 [training.paths, validation.paths],
-                size,
+                image_size,
                 jobs=jobs,
-                on_failure=failed_once,
+                on_failure=report_once,
                 cache=cache,
-                processes=group.process.local_world,
+                processes=process.local_world,
             )
-            learner.grow(size)
-        for images_of_step in learner.steps(training, pixels[0]):
-            on_step(images_of_step)
-            if group.any(interrupted()):
-                learner.gather()
+            learner.set_image_size(image_size)
+
+        for images in learner.train_epoch(training, caches[0]):
+            on_step(images)
+            if group.any(should_stop()):
+                learner.sum_over_processes()
                 learner.save(last)
                 raise TrainingInterrupted
-        with learner.settled(training, pixels[0]):
-            truth, predicted = learner.predicted(validation, pixels[1])
-            record, is_best = learner.finish_epoch(truth, predicted)
+
+        with learner.precise_batch_norm(training, caches[0]):
+            labels, scores = learner.predict(validation, caches[1])  # both (n, attributes)
+            record, is_best = learner.finish_epoch(labels, scores)
             if is_best:
-                learner.save_best(best, truth, predicted)
-        if group.process.is_first:
-            rows = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
-            files.write_atomically(run / "history.jsonl", rows)
+                learner.save_best(best, labels, scores)
+        if process.is_first:
+            lines = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
+            files.write_atomically(run / "history.jsonl", lines)
         learner.save(last)
         on_epoch(record)

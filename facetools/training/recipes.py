@@ -1,4 +1,4 @@
-"""Recipes: named sets of defaults for training. Plain values only, so that a command can show them at once."""
+"""Recipes: named sets of training defaults. Needs no torch, so that commands can show them at once."""
 
 from __future__ import annotations
 
@@ -21,49 +21,61 @@ Amp = Literal["auto", "off", "bf16"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the outcome of a training but data and seed; the defaults are the paper's.
+    """All settings that decide the result of training, except data and seed. The defaults are the paper's.
 
-    `image_size` (height, width) in pixels; `learning_rate` None takes the optimizer's own of LEARNING_RATES.
-    `first_stride` of the backbone's first convolution; None takes 1 for images with a side under SMALL, of which 2
-    would leave too few places, else 2. `final_rate` is the share of the learning rate that is left at the end of a
-    schedule: an average is as quiet as a rate of 0, and long steps learn fewer faces by heart. `mixup` (Zhang et al.
-    2018) blends pairs of faces and their labels by a share drawn from Beta(mixup, mixup); 0 blends none. `averaging` is
-    the decay by step of a moving average of the network, which then is what is validated and kept, with the batch
-    statistics that it has itself on images as they are (optimization.take_statistics); 0 keeps the network itself.
-    `distillation` is the share of the truth that the scores of a teacher take: labels are noisy, and a network is not
-    led by one of them (Hinton, Vinyals and Dean 2015). Where there is no other teacher it is that average, whose share
-    rises to this by the end of training, from none at half of it on (after Kim et al. 2021, who take the network of the
-    epoch before).
-    `flip_average` scores a face by the mean logits of it and its mirror image. `growth` is the share of the image size
-    with which training begins: most of what is to be learned is learned sooner from smaller images (progressive
-    learning: Tan and Le 2021).
+    Checkpoints and config.json store these fields. Raises ValueError if a value is out of range.
     """
 
+    #: Name of a convolutional network of torchvision.
     backbone: str = "mobilenet_v2"
+    #: Neurons of the dense layer.
     head: int = 1536
+    #: Probability with which dropout zeroes an activation of the dense layer.
     dropout: float = 0.3
+    #: Initial weights of the backbone: `imagenet`, `none` (random) or a file.
     weights: str = "imagenet"
+    #: (height, width) in pixels.
     image_size: tuple[int, int] = (224, 224)
+    #: Images per step.
     batch: int = 64
     epochs: int = 10
+    #: Epochs at the start in which the backbone is frozen.
     freeze_epochs: int = 0
+    #: Stride of the backbone's first convolution, 1 or 2. None chooses 1 for images with a side under SMALL_SIDE, for
+    #: which 2 would leave too few positions, else 2.
     first_stride: int | None = 2
     loss: Loss = "cosine"
     optimizer: Optimizer = "adadelta"
+    #: Peak learning rate. None takes that of the optimizer in LEARNING_RATES.
     learning_rate: float | None = None
+    #: Not applied to biases and batch norm parameters.
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    #: Learning rate at the end of a schedule, as a share of the peak. With a moving average it need not fall to 0, and
+    #: a network that still takes long steps overfits less.
     final_rate: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    #: Parameter alpha of mixup (Zhang et al. 2018), which blends pairs of images and their labels with a weight from
+    #: Beta(alpha, alpha); 0 turns it off.
     mixup: float = 0.0
+    #: Decay per step of the moving average of the network. The average is then validated and saved, with batch norm
+    #: statistics recomputed on training images without augmentation (averaging.recompute_batch_statistics). 0 turns
+    #: it off.
     averaging: float = 0.0
+    #: Weight of a teacher's scores in the targets (Hinton, Vinyals and Dean 2015); it reduces the effect of wrong
+    #: labels. The teacher is other networks or, without them, the moving average. The weight of the average rises
+    #: linearly from 0 at half of the steps to this value at the end (after Kim et al. 2021, who use the network of the
+    #: previous epoch).
     distillation: float = 0.0
+    #: Whether scores are computed from the mean logits of an image and its mirror image.
     flip_average: bool = False
+    #: bfloat16: `auto` where a GPU computes in it, `off` or `bf16` (always).
     amp: Amp = "auto"
+    #: Image size at the start of training, as a share of `image_size` (progressive learning, Tan and Le 2021).
     growth: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("head", 1),
             ("batch", 2),
             ("epochs", 0),
@@ -71,8 +83,8 @@ class Recipe:
             ("weight_decay", 0),
             ("mixup", 0),
         ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least {least}")
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least {minimum}")
         for name in ("dropout", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and under 1")
@@ -84,48 +96,50 @@ class Recipe:
         if self.first_stride not in (None, 1, 2):
             raise ValueError(f"the first stride is {self.first_stride}; it must be 1 or 2")
         if not 0 < self.growth <= 1:
-            raise ValueError(f"the growth begins at {self.growth} of the image size; it must be over 0 and at most 1")
+            raise ValueError(f"growth is {self.growth}; it must be over 0 and at most 1")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise ValueError(f"the learning rate is {self.learning_rate}; it must be over 0")
 
     @property
-    def rate(self) -> float:
-        """The learning rate, the optimizer's own where none is given."""
+    def peak_learning_rate(self) -> float:
+        """`learning_rate`, or the optimizer's default."""
         return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
     @property
     def stride(self) -> int:
-        """The stride of the first convolution, by the image size where none is given."""
+        """`first_stride`, or the default for the image size."""
         return self.first_stride or (1 if min(self.image_size) < SMALL_SIDE else 2)
 
-    def size_at(self, epoch: int) -> tuple[int, int]:
-        """The size (height, width) of the images of an epoch, from 0: that of the recipe in the last ones."""
-        half, whole = (int(self.epochs * share) for share in GROWTH_STAGES)
-        share = self.growth if epoch < half else (1 + self.growth) / 2 if epoch < whole else 1.0
+    def image_size_at(self, epoch: int) -> tuple[int, int]:
+        """The size (height, width) of the images in `epoch`, counted from 0. It grows in three stages (see
+        GROWTH_STAGES)."""
+        second, third = (int(self.epochs * share) for share in GROWTH_STAGES)
+        share = self.growth if epoch < second else (1 + self.growth) / 2 if epoch < third else 1.0
         height, width = self.image_size
         return max(1, round(height * share)), max(1, round(width * share))
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON and checkpoints."""
+        """The fields as plain values, for JSON and checkpoints."""
         return asdict(self) | {"image_size": list(self.image_size)}
 
 
-#: Learning rates that suit each optimizer; AdaDelta's is the paper's.
+#: Default learning rates of the optimizers. AdaDelta's is the paper's.
 LEARNING_RATES: dict[str, float] = {"adadelta": 1.0, "adamw": 1e-3, "muon": 2e-3, "sgd": 0.05}
 
 
-#: Pixels of a side under which images count as small.
+#: Images with a side under this number of pixels count as small.
 SMALL_SIDE = 112
 
 
-#: The shares of the epochs after which images that grow are half-way to their size, and have it.
+#: With `growth`, images have that share of their size at first, are halfway to their full size after the first of
+#: these shares of the epochs, and have their full size after the second.
 GROWTH_STAGES = (0.6, 0.85)
 
 
 PAPER = Recipe()
 
 
-#: What did better than the paper's on the same faces: benchmarks/recipes.md has the figures.
+#: More accurate than the paper's recipe on the same faces; benchmarks/recipes.md has the figures.
 MODERN = Recipe(
     epochs=20,
     first_stride=None,

@@ -1,4 +1,4 @@
-"""A step of training: forward, backward, optimizer and moving average; on a GPU recorded once and replayed."""
+"""One training step: forward, backward, optimizer and moving average. On a GPU a CUDA graph replays it."""
 
 from __future__ import annotations
 
@@ -13,102 +13,110 @@ from torch.nn import Module
 from facetools.network.cuda import GraphedFunction, upload
 from facetools.network.model import AttributeNet
 from facetools.runtime.hardware import supports_bfloat16
-from facetools.training import averaging, optimizers
+from facetools.training.averaging import MovingAverage
 from facetools.training.losses import LOSSES
+from facetools.training.optimizers import build_optimizer
 from facetools.training.recipes import Recipe
 
 
 class TrainingStep:
-    """What a network learns by: its optimizer, and the moving average of it, if the recipe asks for one.
+    """The training steps of a model by a recipe.
 
-    `judged` is the network that is validated and kept, and teaches: the average, or else the network itself. `rate` is
-    the learning rate of the last step.
+    `average` is the moving average of the model, or None if the recipe has none. `eval_model` is the network that is
+    validated, saved as the best and used as teacher: the module of the average, or else the model itself.
+    `learning_rate` is that of the last step, `bfloat16` whether forward passes compute in bfloat16.
     """
 
     def __init__(self, model: AttributeNet, recipe: Recipe, device: torch.device) -> None:
         self._model, self._loss, self._device = model, LOSSES[recipe.loss], device
-        self.average = averaging.MovingAverage(model, recipe.averaging) if recipe.averaging else None
-        self.judged = model if self.average is None else cast(AttributeNet, self.average.module)
-        self.rate = recipe.rate
-        # On a CPU the backward pass of depthwise convolutions loses more by bfloat16 than all else gains.
-        has_it = device.type == "cuda" and supports_bfloat16(device)
-        self.bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and has_it)
-        self._optimizer = optimizers.build_optimizer(model, recipe)
-        self._replayed: tuple[Any, GraphedFunction] | None = None
+        self.average = MovingAverage(model, recipe.averaging) if recipe.averaging else None
+        self.eval_model = model if self.average is None else cast(AttributeNet, self.average.module)
+        self.learning_rate = recipe.peak_learning_rate
+        # On a CPU the backward pass of depthwise convolutions in bfloat16 costs more than the rest gains.
+        is_faster = device.type == "cuda" and supports_bfloat16(device)
+        self.bfloat16 = recipe.amp == "bf16" or (recipe.amp == "auto" and is_faster)
+        self._optimizer = build_optimizer(model, recipe)
+        self._graphed: tuple[Any, GraphedFunction] | None = None
 
-    def state(self) -> dict[str, Any]:
-        """What it takes to continue, besides the network."""
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the optimizer and of the average, for a checkpoint."""
         state = {"optimizer": self._optimizer.state_dict()}
         return state if self.average is None else state | {"average": self.average.state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a `state`, whatever device it was made on."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`, which may come from another kind of device."""
         optimizer, groups = state["optimizer"], self._optimizer.param_groups
-        self.rate = float(optimizer["param_groups"][0]["lr"])
-        # The settings are those of this device, and decide where the state is to be.
-        own = [
-            kept | {name: value for name, value in group.items() if name != "params"}
-            for kept, group in zip(optimizer["param_groups"], groups, strict=True)
+        self.learning_rate = float(optimizer["param_groups"][0]["lr"])
+        # Keep this device's options, such as `capturable`: they decide on which device the state has to be.
+        param_groups = [
+            saved | {name: value for name, value in group.items() if name != "params"}
+            for saved, group in zip(optimizer["param_groups"], groups, strict=True)
         ]
-        self._optimizer.load_state_dict(optimizer | {"param_groups": own})
+        self._optimizer.load_state_dict(optimizer | {"param_groups": param_groups})
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def take(
+    def run(
         self,
         network: Module,
         pixels: Tensor,
-        truth: Tensor,
-        rate: float,
-        own_part: float = 0.0,
-        part_of_mean: float = 1.0,
+        targets: Tensor,
+        learning_rate: float,
+        teacher_weight: float = 0.0,
+        loss_scale: float = 1.0,
     ) -> Tensor:
-        """Takes a step at a learning rate and gives the loss of `pixels`, float (n, 3, height, width), by `truth`,
-        float (n, attributes), of which the scores of `judged` are `own_part`.
+        """Take one step and return its loss, ().
 
-        `network` is the model, or what averages its gradients over processes, each of which has `part_of_mean` of the
-        loss.
+        `pixels` float (n, 3, height, width), 0 to 255; `targets` float (n, attributes). `teacher_weight` is the weight
+        of the scores of `eval_model` in the targets. `network` is the model, or DistributedDataParallel around it,
+        which averages the gradients of `loss_scale` * loss over the processes.
         """
-        self.rate = rate
-        share = 0.0 if self.average is None else self.average.next_share()
+        self.learning_rate = learning_rate
+        average_weight = 0.0 if self.average is None else self.average.next_weight()
         if self._device.type == "cpu" or network is not self._model:
-            return self._taken(network, pixels, truth, rate, own_part or None, share, part_of_mean)
-        # All on which a recording depends but the shapes.
-        kind = (own_part > 0, *(parameter.requires_grad for parameter in network.parameters()))
-        if self._replayed is None or self._replayed[0] != kind:
-            self._replayed = kind, GraphedFunction(partial(self._taken_by, own_part > 0), self._device)
-        return self._replayed[1](pixels, truth, upload(np.array((rate, own_part, share), np.float32), self._device))
+            return self._compute(
+                network, pixels, targets, learning_rate, teacher_weight or None, average_weight, loss_scale
+            )
+        # A graph is valid for these, and for the shapes of its inputs, which GraphedFunction tells apart.
+        key = (teacher_weight > 0, *(parameter.requires_grad for parameter in network.parameters()))
+        if self._graphed is None or self._graphed[0] != key:
+            self._graphed = key, GraphedFunction(partial(self._compute_graphed, teacher_weight > 0), self._device)
+        scalars = upload(np.array((learning_rate, teacher_weight, average_weight), np.float32), self._device)
+        return self._graphed[1](pixels, targets, scalars)
 
-    def _taken_by(self, taught: bool, pixels: Tensor, truth: Tensor, numbers: Tensor) -> Tensor:
-        """_taken by numbers that are a tensor (3,)."""
-        rate, own_part, share = numbers.unbind()
-        return self._taken(self._model, pixels, truth, rate, own_part if taught else None, share)
+    def _compute_graphed(self, has_teacher: bool, pixels: Tensor, targets: Tensor, scalars: Tensor) -> Tensor:
+        """`_compute` with its numbers in a tensor (3,), because a graph repeats Python numbers unchanged."""
+        learning_rate, teacher_weight, average_weight = scalars.unbind()
+        return self._compute(
+            self._model, pixels, targets, learning_rate, teacher_weight if has_teacher else None, average_weight
+        )
 
-    def _taken(
+    def _compute(
         self,
         network: Module,
         pixels: Tensor,
-        truth: Tensor,
-        rate: float | Tensor,
-        own_part: float | Tensor | None,
-        share: float | Tensor,
-        part_of_mean: float = 1.0,
+        targets: Tensor,
+        learning_rate: float | Tensor,
+        teacher_weight: float | Tensor | None,
+        average_weight: float | Tensor,
+        loss_scale: float = 1.0,
     ) -> Tensor:
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
-            if own_part is not None:
-                truth = self._taught(pixels, truth, own_part)
-            logits = network(pixels)
-        loss = self._loss(logits.float(), truth) if part_of_mean else logits.sum() * 0
+            if teacher_weight is not None:
+                targets = self._blend_with_teacher(pixels, targets, teacher_weight)
+            logits = network(pixels)  # (n, attributes)
+        # A process without images has scale 0. It still runs backward, for which the other processes wait.
+        loss = self._loss(logits.float(), targets) if loss_scale else logits.sum() * 0
         self._optimizer.zero_grad(set_to_none=True)
-        (loss * part_of_mean).backward()
+        (loss * loss_scale).backward()
         self._optimizer.step()
         if self.average is not None:
-            self.average.follow(self._model, share)
+            self.average.update(self._model, average_weight)
         return loss.detach()
 
     @torch.no_grad()
-    def _taught(self, pixels: Tensor, truth: Tensor, part: float | Tensor) -> Tensor:
-        """`truth` (n, a), of which the scores of the judged network are a part."""
-        return truth.lerp(torch.sigmoid(self.judged.eval()(pixels).float()), part)
+    def _blend_with_teacher(self, pixels: Tensor, targets: Tensor, weight: float | Tensor) -> Tensor:
+        """(1 - weight) * targets + weight * scores of `eval_model`, (n, attributes)."""
+        return targets.lerp(torch.sigmoid(self.eval_model.eval()(pixels).float()), weight)

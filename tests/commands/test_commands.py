@@ -1,4 +1,4 @@
-"""The commands as processes: pipelines in both encodings, exit codes, inputs that fail, closed pipes, signals."""
+"""Run the commands as processes: pipelines, failing inputs, exit codes, outputs, signals, messages."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from PIL import Image
 
 from facetools.table.attributes import CELEBA40, PAPER10, PAPER37
 from facetools.table.celeba import read_attribute_list
-from tests.conftest import Drawn, Run, command
+from tests.conftest import Run, SyntheticFaces, command
 
 COMMANDS = ("augment", "train", "predict", "cluster", "eigenface", "report")
 
 
-def rows(output: bytes) -> list[dict]:
+def parse_rows(output: bytes) -> list[dict]:
     return [json.loads(line) for line in output.splitlines()]
 
 
 @pytest.fixture(scope="session")
-def scores(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A face table of all drawn faces, JSONL, with scores as a good network gives them."""
-    listed = read_attribute_list(drawn.labels)
+def scores(synthetic: SyntheticFaces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JSONL face table of the synthetic faces, with scores near their true labels."""
+    truth = read_attribute_list(synthetic.labels)
     rng = np.random.default_rng(0)
-    values = np.where(listed.values, 0.9, 0.1) + rng.uniform(-0.1, 0.1, listed.values.shape)
+    values = np.where(truth.values, 0.9, 0.1) + rng.uniform(-0.1, 0.1, truth.values.shape)
     path = tmp_path_factory.mktemp("scores") / "scores.jsonl"
     with path.open("w") as stream:
-        for file, row in zip(listed.files, np.float32(values).tolist(), strict=True):
-            face = {"path": f"{drawn.zip}/img_align_celeba/{file}", "scores": dict(zip(CELEBA40, row, strict=True))}
+        for file, row in zip(truth.files, np.float32(values).tolist(), strict=True):
+            face = {"path": f"{synthetic.zip}/img_align_celeba/{file}", "scores": dict(zip(CELEBA40, row, strict=True))}
             stream.write(json.dumps(face) + "\n")
     return path
 
 
-# The pipelines
+# Pipelines and inputs
 
 
 @pytest.mark.parametrize("encoding", ["jsonl", "npy"])
-def test_the_whole_pipeline_through_pipes(drawn: Drawn, tmp_path: Path, encoding: str) -> None:
-    def quoted(*words: object) -> str:
+def test_commands_work_in_a_pipeline(synthetic: SyntheticFaces, tmp_path: Path, encoding: str) -> None:
+    def shell(*words: object) -> str:
         return " ".join(map(str, command(*words)))
 
     script = f"""set -e -o pipefail; cd {tmp_path}
-        {quoted("predict", drawn.zip, "--model", drawn.model, "--format", encoding, "--batch", 50)} \
-        | {quoted("cluster", "-k", 4, "--soft", "--summary", "summary.json")} \
+        {shell("predict", synthetic.zip, "--model", synthetic.model, "--format", encoding, "--batch", 50)} \
+        | {shell("cluster", "-k", 4, "--soft", "--summary", "summary.json")} \
         | tee clusters.{encoding} \
-        | {quoted("eigenface", "-o", "eigenfaces", "--components", 2, "--size", 24)} > eigenfaces.jsonl
-        {quoted("report", f"clusters.{encoding}", "--eigenfaces", "eigenfaces.jsonl", "-o", "report.html")}"""
+        | {shell("eigenface", "-o", "eigenfaces", "--components", 2, "--size", 24)} > eigenfaces.jsonl
+        {shell("report", f"clusters.{encoding}", "--eigenfaces", "eigenfaces.jsonl", "-o", "report.html")}"""
     done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -65,7 +65,7 @@ def test_the_whole_pipeline_through_pipes(drawn: Drawn, tmp_path: Path, encoding
     assert keys <= summary.keys()
     assert set(summary["seconds"]) == {"read", "cluster", "silhouette", "write"}
     assert (summary["faces"], summary["clusters"]) == (160, 4)
-    records = rows((tmp_path / "eigenfaces.jsonl").read_bytes())
+    records = parse_rows((tmp_path / "eigenfaces.jsonl").read_bytes())
     assert sum(record["faces"] for record in records) == 160
     for record in records:
         for name in (record["mean"], *record["components"]):
@@ -78,53 +78,55 @@ def test_the_whole_pipeline_through_pipes(drawn: Drawn, tmp_path: Path, encoding
     assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
 
 
-def test_both_encodings_say_the_same(scores: Path, drawn: Drawn, run: Run, tmp_path: Path) -> None:
-    listed = rows(run("predict", drawn.folder, "--partition", "test", "--model", drawn.model).stdout)
-    run("predict", drawn.folder, "--partition", "test", "--model", drawn.model, "-o", tmp_path / "scores.npy")
+def test_both_encodings_hold_the_same_table(scores: Path, synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
+    expected = parse_rows(run("predict", synthetic.folder, "--partition", "test", "--model", synthetic.model).stdout)
+    run("predict", synthetic.folder, "--partition", "test", "--model", synthetic.model, "-o", tmp_path / "scores.npy")
     array = np.load(tmp_path / "scores.npy", mmap_mode="r")
-    assert [row["path"] for row in listed] == [path.decode() for path in array["path"]]
+    assert [row["path"] for row in expected] == [path.decode() for path in array["path"]]
     for name in PAPER37:
-        assert np.array_equal(np.float32([row["scores"][name] for row in listed]), array["scores"][name])
+        assert np.array_equal(np.float32([row["scores"][name] for row in expected]), array["scores"][name])
     run("cluster", scores, "-k", "3", "-o", tmp_path / "clusters.npy")
-    from_jsonl = rows(run("cluster", scores, "-k", "3").stdout)
+    from_jsonl = parse_rows(run("cluster", scores, "-k", "3").stdout)
     clustered = np.load(tmp_path / "clusters.npy")
     assert clustered["cluster"].tolist() == [row["cluster"] for row in from_jsonl]
-    again = run("cluster", tmp_path / "clusters.npy", "-k", "3", "--format", "jsonl").stdout
-    assert rows(again) == from_jsonl
+    from_npy = parse_rows(run("cluster", tmp_path / "clusters.npy", "-k", "3", "--format", "jsonl").stdout)
+    assert from_npy == from_jsonl
 
 
-def test_predict_attaches_labels_and_picks_a_partition(drawn: Drawn, run: Run) -> None:
-    done = run("predict", drawn.folder, "--partition", "test", "--labels", drawn.folder, "--model", drawn.model)
-    listed = read_attribute_list(drawn.labels)
-    found = rows(done.stdout)
-    assert len(found) == 32
-    for row in found:
-        truth = listed.values[listed.row_of[Path(row["path"]).name]]
-        assert row["labels"] == {name: int(truth[CELEBA40.index(name)]) for name in PAPER37}
-    predicted = np.array([[row["scores"][name] >= 0.5 for name in PAPER37] for row in found])
-    labels = np.array([[row["labels"][name] for name in PAPER37] for row in found])
+def test_predict_attaches_labels_and_selects_a_partition(synthetic: SyntheticFaces, run: Run) -> None:
+    done = run(
+        "predict", synthetic.folder, "--partition", "test", "--labels", synthetic.folder, "--model", synthetic.model
+    )
+    truth = read_attribute_list(synthetic.labels)
+    rows = parse_rows(done.stdout)
+    assert len(rows) == 32
+    for row in rows:
+        values = truth.values[truth.files.index(Path(row["path"]).name)]
+        assert row["labels"] == {name: int(values[CELEBA40.index(name)]) for name in PAPER37}
+    predicted = np.array([[row["scores"][name] >= 0.5 for name in PAPER37] for row in rows])
+    labels = np.array([[row["labels"][name] for name in PAPER37] for row in rows])
     assert f"mean accuracy {(predicted == labels).mean():.2%}".encode() in done.stderr
     assert f"average Hamming distance {(predicted != labels).sum(1).mean():.3f}".encode() in done.stderr
 
 
-def test_predict_takes_every_kind_of_source_in_order(drawn: Drawn, run: Run, tmp_path: Path) -> None:
-    with zipfile.ZipFile(drawn.zip) as archive:
+def test_predict_reads_every_kind_of_source_in_order(synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(synthetic.zip) as archive:
         for name in archive.namelist()[:3]:
             (tmp_path / Path(name).name).write_bytes(archive.read(name))
     paths = sorted(str(path) for path in tmp_path.glob("*.jpg"))
-    expected = rows(run("predict", *paths, "--model", drawn.model).stdout)
+    expected = parse_rows(run("predict", *paths, "--model", synthetic.model).stdout)
     assert [row["path"] for row in expected] == paths
     (tmp_path / "list.txt").write_text("\n".join(paths))
     for source in (tmp_path, tmp_path / "list.txt"):
-        assert rows(run("predict", source, "--model", drawn.model).stdout) == expected
-    nul = run("predict", "-0", "-", "--model", drawn.model, input="\0".join(paths).encode())
-    assert rows(nul.stdout) == expected
-    few = run("predict", *paths, "--model", drawn.model, "--batch", "2", "--jobs", "1")
-    for row, other in zip(rows(few.stdout), expected, strict=True):
+        assert parse_rows(run("predict", source, "--model", synthetic.model).stdout) == expected
+    from_stdin = run("predict", "-0", "-", "--model", synthetic.model, input="\0".join(paths).encode())
+    assert parse_rows(from_stdin.stdout) == expected
+    small_batches = run("predict", *paths, "--model", synthetic.model, "--batch", "2", "--jobs", "1")
+    for row, other in zip(parse_rows(small_batches.stdout), expected, strict=True):
         assert row["scores"] == pytest.approx(other["scores"], abs=0.01)
 
 
-def test_cluster_takes_what_other_tools_write(run: Run, tmp_path: Path) -> None:
+def test_cluster_reads_arrays_of_other_tools(run: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     bits = (rng.random((200, 40)) < 0.5).astype(np.uint8)
     np.save(tmp_path / "bits.npy", bits)
@@ -135,30 +137,30 @@ def test_cluster_takes_what_other_tools_write(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", codes)
     np.save(tmp_path / "codes1.npy", codes[:, 0])
     np.save(tmp_path / "embeddings.npy", rng.normal(size=(200, 16)).astype(np.float32))
-    found = {}
+    tables = {}
     for name in ("bits", "scores", "codes", "codes1"):
         run("cluster", tmp_path / f"{name}.npy", "-k", "5", "-o", tmp_path / "out.npy")
-        found[name] = np.load(tmp_path / "out.npy")
-    assert found["scores"].dtype["scores"].names == found["bits"].dtype["labels"].names == CELEBA40
-    assert all((found[name]["cluster"] == found["bits"]["cluster"]).all() for name in found)
-    assert np.bincount(found["bits"]["cluster"]).sum() == 200
+        tables[name] = np.load(tmp_path / "out.npy")
+    assert tables["scores"].dtype["scores"].names == tables["bits"].dtype["labels"].names == CELEBA40
+    assert all((tables[name]["cluster"] == tables["bits"]["cluster"]).all() for name in tables)
+    assert np.bincount(tables["bits"]["cluster"]).sum() == 200
     refused = run("cluster", tmp_path / "embeddings.npy", "-k", "5", check=1)
     assert b"--soft" in refused.stderr
     run("cluster", tmp_path / "embeddings.npy", "-k", "5", "--soft", "-o", tmp_path / "out.npy")
 
 
-def test_cluster_takes_an_attribute_list_and_passes_unknown_keys_through(drawn: Drawn, run: Run) -> None:
-    listed = rows(run("cluster", drawn.labels, "-k", "3", "--attributes", "paper10").stdout)
-    assert len(listed) == 160
-    assert {row["cluster"] for row in listed} == {0, 1, 2}
-    for row in listed:
-        row["note"] = {"kept": [row["path"], 1.5, None]}
-    text = "".join(json.dumps(row) + "\n" for row in listed).encode()
-    again = rows(run("cluster", "-k", "2", input=text).stdout)
-    assert [row["note"] for row in again] == [row["note"] for row in listed]
+def test_cluster_reads_an_attribute_list_and_passes_unknown_keys_through(synthetic: SyntheticFaces, run: Run) -> None:
+    rows = parse_rows(run("cluster", synthetic.labels, "-k", "3", "--attributes", "paper10").stdout)
+    assert len(rows) == 160
+    assert {row["cluster"] for row in rows} == {0, 1, 2}
+    for row in rows:
+        row["note"] = {"nested": [row["path"], 1.5, None]}
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    clustered = parse_rows(run("cluster", "-k", "2", input=text).stdout)
+    assert [row["note"] for row in clustered] == [row["note"] for row in rows]
 
 
-def test_weights_by_frequency(scores: Path, run: Run, tmp_path: Path) -> None:
+def test_weights_change_the_inertia(scores: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "weights.json").write_text(json.dumps(dict.fromkeys(PAPER10, 1)))
     arguments = (scores, "-k", "4", "--attributes", "paper10", "--summary", tmp_path / "summary.json")
     inertias = {}
@@ -172,14 +174,14 @@ def test_weights_by_frequency(scores: Path, run: Run, tmp_path: Path) -> None:
     assert b"no weight for the attribute" in missing.stderr
 
 
-def test_comparison_is_a_record_for_each_method_and_k(scores: Path, run: Run) -> None:
+def test_compare_writes_one_record_per_method_and_k(scores: Path, run: Run) -> None:
     done = run(
         *("cluster", scores, "--attributes", "paper10", "--compare", "2:4"),
         *("--methods", "kmeans,agglomerative,dbscan,birch"),
         check=None,
     )
-    found = [(record["method"], record["k"]) for record in rows(done.stdout)]
-    assert found[:7] == [
+    runs = [(record["method"], record["k"]) for record in parse_rows(done.stdout)]
+    assert runs[:7] == [
         *(("kmeans", k) for k in (2, 3, 4)),
         *(("agglomerative", k) for k in (2, 3, 4)),
         ("dbscan", None),
@@ -187,28 +189,32 @@ def test_comparison_is_a_record_for_each_method_and_k(scores: Path, run: Run) ->
     assert done.returncode == (3 if b"left out" in done.stderr else 0)
 
 
-def test_images_of_one_name_do_not_take_each_others_place(drawn: Drawn, run: Run, tmp_path: Path) -> None:
-    with zipfile.ZipFile(drawn.zip) as archive:
+def test_augment_gives_images_of_equal_names_different_files(
+    synthetic: SyntheticFaces, run: Run, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(synthetic.zip) as archive:
         content = archive.read(archive.namelist()[0])
     sources = [tmp_path / name for name in ("a/x~2.jpg", "b/x.jpg", "c/x.jpg", "d/x.jpg")]
     for source in sources:
         source.parent.mkdir()
         source.write_bytes(content)
-    made = rows(run("augment", *sources, "-o", tmp_path / "out").stdout)
-    names = [Path(record["path"]).name for record in made]
+    records = parse_rows(run("augment", *sources, "-o", tmp_path / "out").stdout)
+    names = [Path(record["path"]).name for record in records]
     assert names == ["x~2-1.jpg", "x-1.jpg", "x~3-1.jpg", "x~4-1.jpg"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
 
 
-def test_augment_is_reproducible_and_says_what_it_drew(drawn: Drawn, run: Run, tmp_path: Path) -> None:
-    settings = (drawn.zip, "--copies", "2", "--seed", "3", "--contrast", "0.1", "--grayscale", "0.2")
+def test_augment_is_reproducible_and_records_its_parameters(
+    synthetic: SyntheticFaces, run: Run, tmp_path: Path
+) -> None:
+    settings = (synthetic.zip, "--copies", "2", "--seed", "3", "--contrast", "0.1", "--grayscale", "0.2")
     run("augment", *settings, "-o", tmp_path / "one.zip", "--jobs", "1")
     done = run(
         *("augment", *settings, "-o", tmp_path / "two.zip", "--jobs", "2"),
         *("--sheet", tmp_path / "sheet.png"),
     )
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    records = rows(done.stdout)
+    records = parse_rows(done.stdout)
     with zipfile.ZipFile(tmp_path / "two.zip") as archive:
         assert [record["path"] for record in records] == [f"{tmp_path}/two.zip/{name}" for name in archive.namelist()]
     assert len(records) == 320
@@ -220,28 +226,28 @@ def test_augment_is_reproducible_and_says_what_it_drew(drawn: Drawn, run: Run, t
         assert sheet.height > 8 * 128
 
 
-def test_report_as_text_and_figures(scores: Path, drawn: Drawn, run: Run, tmp_path: Path) -> None:
-    history = drawn.folder / "run"
-    done = run("report", scores, "--labels", drawn.labels, "--format", "text", "--history", history, "--faces", "0")
+def test_report_writes_text_and_figures(scores: Path, synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
+    history = synthetic.folder / "run"
+    done = run("report", scores, "--labels", synthetic.labels, "--format", "text", "--history", history, "--faces", "0")
     text = done.stdout.decode()
     assert "balanced" in text.lower()
-    # Below, the provenance has paths, which are not broken.
-    told = text.partition("About this report")[0].splitlines()
-    assert [line for line in told if len(line) > 100] == []
+    # The last section lists paths, which are not broken into lines.
+    lines = text.partition("About this report")[0].splitlines()
+    assert [line for line in lines if len(line) > 100] == []
     run("report", scores, "--figures", tmp_path, "-o", tmp_path / "report.html", "--faces", "2")
     assert (tmp_path / "figure1-frequencies.svg").read_text().startswith("<?xml")
     assert (tmp_path / "figure1-frequencies.png").read_bytes().startswith(b"\x89PNG")
 
 
-# Inputs that fail
+# Failing inputs
 
 
 @pytest.fixture
-def mixed(drawn: Drawn, tmp_path: Path) -> Path:
-    """A folder of three faces, a truncated one, an empty file and a text."""
+def mixed(synthetic: SyntheticFaces, tmp_path: Path) -> Path:
+    """A folder of three images, a truncated image, an empty file and a text file."""
     folder = tmp_path / "mixed"
     folder.mkdir()
-    with zipfile.ZipFile(drawn.zip) as archive:
+    with zipfile.ZipFile(synthetic.zip) as archive:
         contents = [archive.read(name) for name in archive.namelist()[:4]]
     for name, content in zip(("a", "c", "e"), contents, strict=False):
         (folder / f"{name}.jpg").write_bytes(content)
@@ -251,44 +257,46 @@ def mixed(drawn: Drawn, tmp_path: Path) -> Path:
     return folder
 
 
-def test_inputs_that_fail_are_named_left_out_and_counted(drawn: Drawn, mixed: Path, run: Run) -> None:
-    done = run("predict", mixed, "--model", drawn.model, check=3)
-    assert [Path(row["path"]).name for row in rows(done.stdout)] == ["a.jpg", "c.jpg", "e.jpg"]
+def test_unreadable_images_are_reported_and_counted(synthetic: SyntheticFaces, mixed: Path, run: Run) -> None:
+    done = run("predict", mixed, "--model", synthetic.model, check=3)
+    assert [Path(row["path"]).name for row in parse_rows(done.stdout)] == ["a.jpg", "c.jpg", "e.jpg"]
     for name in "bdf":
         assert f"left out {mixed}/{name}.jpg: ".encode() in done.stderr
     assert b"3 inputs were left out" in done.stderr
 
 
-def test_on_error(drawn: Drawn, mixed: Path, run: Run, tmp_path: Path) -> None:
-    skipped = run("predict", mixed, "--model", drawn.model, "--on-error", "skip")
-    assert len(rows(skipped.stdout)) == 3
+def test_on_error_skip_exits_0_and_stop_writes_nothing(
+    synthetic: SyntheticFaces, mixed: Path, run: Run, tmp_path: Path
+) -> None:
+    skipped = run("predict", mixed, "--model", synthetic.model, "--on-error", "skip")
+    assert len(parse_rows(skipped.stdout)) == 3
     output = tmp_path / "out.jsonl"
-    stopped = run("predict", mixed, "--model", drawn.model, "--on-error", "stop", "-o", output, check=1)
+    stopped = run("predict", mixed, "--model", synthetic.model, "--on-error", "stop", "-o", output, check=1)
     assert f"{mixed}/b.jpg".encode() in stopped.stderr
     assert not output.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
 
 
-def test_nothing_readable_writes_nothing(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+def test_no_output_if_no_image_is_readable(synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     output = tmp_path / "out.jsonl"
-    done = run("predict", tmp_path / "a.jpg", "--model", drawn.model, "-o", output, check=1)
+    done = run("predict", tmp_path / "a.jpg", "--model", synthetic.model, "-o", output, check=1)
     assert b"none of the 1 images could be read" in done.stderr
     assert not output.exists()
 
 
-def test_a_nan_score_is_left_out_by_its_path(scores: Path, run: Run) -> None:
+def test_a_face_with_a_nan_score_is_left_out(scores: Path, run: Run) -> None:
     table = np.load(io.BytesIO(run("cluster", scores, "-k", "2", "--format", "npy").stdout))
     table["scores"]["Smiling"][7] = np.nan
     content = io.BytesIO()
     np.save(content, table)
     done = run("cluster", "-k", "2", "--format", "jsonl", input=content.getvalue(), check=3)
-    assert len(rows(done.stdout)) == 159
+    assert len(parse_rows(done.stdout)) == 159
     assert table["path"][7] + b": its score of Smiling is nan" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"", b"the input is empty"),
         (b"hello\n", b"not a face table"),
@@ -298,35 +306,36 @@ def test_a_nan_score_is_left_out_by_its_path(scores: Path, run: Run) -> None:
         (b"\x93NUMPY\x01\x00", b"NPY block 1"),
     ],
 )
-def test_bad_tables_get_one_clear_sentence(text: bytes, told: bytes, run: Run) -> None:
+def test_an_invalid_table_fails_with_one_line(text: bytes, message: bytes, run: Run) -> None:
     done = run("cluster", "-k", "2", input=text, check=1)
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == b""
 
 
 @pytest.mark.parametrize("option", ["--comparison", "--history", "--eigenfaces"])
-def test_a_report_takes_no_records_of_others(option: str, run: Run, tmp_path: Path) -> None:
+def test_report_refuses_records_of_other_commands(option: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text('{"k": 2, "epoch": 1, "cluster": 0}\n')
     done = run("report", option, tmp_path / "records.jsonl", input=b'{"path": "a"}\n', check=1)
     assert b"line 1 has no '" in done.stderr and b"it is no record of fa-" in done.stderr
     assert done.stdout == b""
 
 
-def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> None:
+def test_the_suffix_of_the_output_decides_the_encoding(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", np.random.default_rng(0).integers(0, 2, (20, 5), np.uint8))
-    for name, begins in (("x.jsonl", b"{"), ("x.npy", b"\x93NUMPY"), ("x", b"\x93NUMPY")):
+    for name, start in (("x.jsonl", b"{"), ("x.npy", b"\x93NUMPY"), ("x", b"\x93NUMPY")):
         run("cluster", tmp_path / "in.npy", "-k", "2", "-o", tmp_path / name)
-        assert (tmp_path / name).read_bytes().startswith(begins)
+        assert (tmp_path / name).read_bytes().startswith(start)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("cluster", "-k", "0"), b"-k"),
         (("cluster", "--method", "nearest"), b"--method"),
+        (("cluster", "--compare", "2:4", "--methods", "nearest"), b"is not a clustering method"),
         (("cluster",), b"needs the number of clusters"),
-        (("cluster", "--compare", "9:2"), b"no range"),
+        (("cluster", "--compare", "9:2"), b"not a range"),
         (("cluster", "--compare", "2:4", "--summary", "x.json"), b"--summary and --format npy do not apply"),
         (("cluster", "-k", "2", "--summary", "-"), b"name another file"),
         (("cluster", "-k", "2", "--method", "dbscan"), b"finds the number of clusters itself"),
@@ -338,8 +347,8 @@ def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> N
         (("train", "x", "-o", "y", "--image-size", "big"), b"is not a size in pixels"),
         (("train", "x", "-o", "y", "--dropout", "2"), b"dropout is 2"),
         (("train", "x", "-o", "y", "--averaging", "0"), b"--distillation 0.7 needs a teacher"),
-        (("train", "x", "-o", "y", "--schedule", "constant", "--final-rate", "0.1"), b"that of a constant"),
-        (("report", "x.npy", "--noisy", "0.8"), b"noisy is the lower one"),
+        (("train", "x", "-o", "y", "--schedule", "constant", "--final-rate", "0.1"), b"does not apply to a constant"),
+        (("report", "x.npy", "--noisy", "0.8"), b"--noisy below --prominent"),
         (("train", "x", "-o", "y", "--distillation", "0", "--teacher", "z"), b"--teacher needs --distillation"),
         (("augment", "x", "-o", "y", "--zoom", "1.5"), b"zoom"),
         (("augment", "x", "-o", "y", "--rotation", "nan"), b"--rotation: it is not a number"),
@@ -352,14 +361,14 @@ def test_a_table_is_written_as_its_file_is_called(run: Run, tmp_path: Path) -> N
         (("report", "--no-such-option"), b"--no-such-option"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], told: bytes, run: Run) -> None:
+def test_usage_errors_exit_with_2(arguments: tuple[str, ...], message: bytes, run: Run) -> None:
     done = run(*arguments, check=2, stdin=subprocess.DEVNULL)
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == b""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("cluster", "none.jsonl", "-k", "2"), b"none.jsonl: No such file or directory"),
         (("predict", "none.jpg", "--model", "none.pt"), b"none.pt: No such file or directory"),
@@ -389,12 +398,12 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], told: bytes, run
         (("report", "{labels}", "--comparison", "/dev/null", "-o", "x.html"), b"no records of fa-cluster --compare"),
     ],
 )
-def test_failures_are_exit_code_1(
-    arguments: tuple[str, ...], told: bytes, drawn: Drawn, run: Run, tmp_path: Path
+def test_failures_exit_with_1(
+    arguments: tuple[str, ...], message: bytes, synthetic: SyntheticFaces, run: Run, tmp_path: Path
 ) -> None:
-    names = {"labels": drawn.labels, "model": drawn.model, "folder": drawn.folder}
+    names = {"labels": synthetic.labels, "model": synthetic.model, "folder": synthetic.folder}
     done = run(*(argument.format(**names) for argument in arguments), check=1, cwd=tmp_path)
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == b""
     assert not list(tmp_path.iterdir())
 
@@ -405,18 +414,18 @@ def test_debug_shows_the_traceback() -> None:
     assert b"Traceback" in done.stderr
 
 
-# Outputs that fail, pipes that close, signals
+# Failing outputs, closed pipes, signals
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is there on Linux alone")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists only on Linux")
 @pytest.mark.parametrize("arguments", [("-o", "/dev/full"), ()])
-def test_a_full_disk_is_a_failure(scores: Path, run: Run, arguments: tuple[str, ...]) -> None:
+def test_a_full_disk_exits_with_1(scores: Path, run: Run, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = run("cluster", scores, "-k", "2", *arguments, check=1, capture_output=False, stdout=full, stderr=-1)
     assert b"No space left on device" in done.stderr
 
 
-def test_a_closed_pipe_ends_in_silence_by_sigpipe(scores: Path) -> None:
+def test_a_closed_pipe_ends_the_command_silently_by_sigpipe(scores: Path) -> None:
     with subprocess.Popen(
         command("cluster", scores, "-k", "2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -428,10 +437,10 @@ def test_a_closed_pipe_ends_in_silence_by_sigpipe(scores: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_ctrl_c_and_sigterm_leave_no_partial_file(
-    drawn: Drawn, tmp_path: Path, number: signal.Signals, code: int
+def test_signals_leave_no_partial_file(
+    synthetic: SyntheticFaces, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    line = command("augment", drawn.zip, "-o", tmp_path / "out.zip", "--copies", "500", "--jobs", "1")
+    line = command("augment", synthetic.zip, "-o", tmp_path / "out.zip", "--copies", "500", "--jobs", "1")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         for _ in range(600):
             if list(tmp_path.iterdir()):
@@ -445,17 +454,17 @@ def test_ctrl_c_and_sigterm_leave_no_partial_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_old_output_survives_a_failure(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+def test_a_failure_leaves_an_existing_output_unchanged(synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
     output = tmp_path / "table.jsonl"
-    output.write_text("precious")
-    run("predict", "none.jpg", "--model", drawn.model, "-o", output, check=1)
-    assert output.read_text() == "precious"
+    output.write_text("unchanged")
+    run("predict", "none.jpg", "--model", synthetic.model, "-o", output, check=1)
+    assert output.read_text() == "unchanged"
 
 
-# Words on stderr
+# Messages, progress and help
 
 
-def test_quiet_says_nothing_and_the_last_line_says_version_time_and_memory(scores: Path, run: Run) -> None:
+def test_the_last_line_has_version_time_and_memory_unless_quiet(scores: Path, run: Run) -> None:
     from facetools import __version__
 
     assert run("cluster", scores, "-k", "2", "--quiet").stderr == b""
@@ -464,23 +473,25 @@ def test_quiet_says_nothing_and_the_last_line_says_version_time_and_memory(score
     assert last.endswith(" MB")
 
 
-def test_ctrl_c_stops_the_core_at_work_and_long_work_is_foretold(tmp_path: Path) -> None:
+def test_long_computations_print_a_forecast_and_stop_on_ctrl_c(tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", np.random.default_rng(0).integers(0, 2**60, 150_000, dtype=np.uint64))
     line = command(
         "cluster", tmp_path / "codes.npy", "-k", "9", "--method", "agglomerative", "-o", tmp_path / "out.npy"
     )
     with subprocess.Popen(line, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        told = process.stderr.readline()
+        forecast = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         assert process.wait(30) == 130
         assert time.monotonic() - started < 5
-    assert re.fullmatch(rb"fa-cluster: ward linkage of 150,000 distinct codes: about [\d.,]+ \w+ and 0\.1 GB\n", told)
+    assert re.fullmatch(
+        rb"fa-cluster: ward linkage of 150,000 distinct codes: about [\d.,]+ \w+ and 0\.1 GB\n", forecast
+    )
     assert not (tmp_path / "out.npy").exists()
 
 
-def test_the_time_that_is_left_is_not_that_of_what_was_done_before(
+def test_time_left_excludes_the_work_of_an_earlier_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from facetools.commands.job import Job
@@ -488,21 +499,21 @@ def test_the_time_that_is_left_is_not_that_of_what_was_done_before(
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Job("fa-train").progress("images", 1000) as advance:
-        advance.begin_at(800)
+        advance.start_from(800)
         now[0] += 20
         advance(40)
     assert capsys.readouterr().err == "fa-train: images: 840 of 1,000, 2/s, 1:20 left\n"
 
 
-def test_progress_is_a_bar_on_a_terminal_and_never_on_stdout(drawn: Drawn, tmp_path: Path) -> None:
+def test_progress_is_a_bar_on_a_terminal(synthetic: SyntheticFaces, tmp_path: Path) -> None:
     master, slave = pty.openpty()
-    line = command("predict", drawn.folder, "--model", drawn.model)
+    line = command("predict", synthetic.folder, "--model", synthetic.model)
     environment = {**os.environ, "TERM": "xterm"}
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=slave, env=environment) as process:
         os.close(slave)
         assert process.stdout is not None
         stdout = process.stdout.read()
-        shown = b""
+        terminal = b""
         while True:
             try:
                 block = os.read(master, 65536)
@@ -510,25 +521,25 @@ def test_progress_is_a_bar_on_a_terminal_and_never_on_stdout(drawn: Drawn, tmp_p
                 break
             if not block:
                 break
-            shown += block
+            terminal += block
     os.close(master)
     assert process.returncode == 0
-    assert "━".encode() in shown
-    assert b"of 160" in shown
-    assert len(rows(stdout)) == 160
+    assert "━".encode() in terminal
+    assert b"of 160" in terminal
+    assert len(parse_rows(stdout)) == 160
 
 
-def test_version_names_core_torch_and_faiss(run: Run) -> None:
+def test_version_lists_the_core_and_libraries(run: Run) -> None:
     from facetools import __version__
     from facetools.clustering import codes
 
-    told = run("cluster", "--version").stdout.decode()
-    assert told.startswith(f"fa-cluster {__version__} (core {codes.simd()}, torch ")
-    assert all(name in told for name in ("FAISS", "CUDA", "ONNX Runtime"))
+    text = run("cluster", "--version").stdout.decode()
+    assert text.startswith(f"fa-cluster {__version__} (core {codes.simd()}, torch ")
+    assert all(name in text for name in ("FAISS", "CUDA", "ONNX Runtime"))
 
 
-def test_help_answers_at_once(run: Run) -> None:
-    """The best of five, as the machine may be busy; what takes time is to import torch, scikit-learn or faiss."""
+def test_help_takes_less_than_0_3_seconds(run: Run) -> None:
+    """The best of five runs counts, as the machine may be busy. Importing any large library would exceed the limit."""
     for name in COMMANDS:
         times = []
         for _ in range(5):
@@ -538,7 +549,7 @@ def test_help_answers_at_once(run: Run) -> None:
         assert min(times) < 0.3, name
 
 
-def test_launchers_run_from_a_checkout_and_ask_for_make(tmp_path: Path) -> None:
+def test_launchers_run_from_a_checkout(tmp_path: Path) -> None:
     launchers = Path(__file__).parents[2] / "bin"
     assert {f"fa-{name}" for name in COMMANDS} <= {path.name for path in launchers.iterdir()}
     shutil.copytree(launchers, tmp_path / "bin", symlinks=True)
@@ -553,19 +564,19 @@ def test_launchers_run_from_a_checkout_and_ask_for_make(tmp_path: Path) -> None:
 # Real faces
 
 
-def test_real_faces_train_predict_cluster_report(celeba: Path, run: Run, tmp_path: Path) -> None:
+def test_all_commands_on_real_faces(celeba: Path, run: Run, tmp_path: Path) -> None:
     model = tmp_path / "run"
     settings = ("--recipe", "paper", "--weights", "none", "--image-size", "32", "--loss", "bce", "--optimizer", "adamw")
     done = run("train", celeba, "-o", model, *settings, "--epochs", "1", "--no-augment", "--head", "64")
-    assert rows(done.stdout)[0]["valid_accuracy"] > 0.7
+    assert parse_rows(done.stdout)[0]["valid_accuracy"] > 0.7
     arguments = (celeba, "--partition", "test", "--labels", celeba, "--model", model / "best.pt")
-    told = run("predict", *arguments, "-o", tmp_path / "scores.npy").stderr
-    assert b"37 attributes: mean accuracy" in told
+    stderr = run("predict", *arguments, "-o", tmp_path / "scores.npy").stderr
+    assert b"37 attributes: mean accuracy" in stderr
     table = np.load(tmp_path / "scores.npy")
     assert len(table) == 800
     run("cluster", tmp_path / "scores.npy", "-k", "5", "--column", "labels", "-o", tmp_path / "clusters.npy")
     eigenfaces = run("eigenface", tmp_path / "clusters.npy", "-o", tmp_path / "eigenfaces", "--size", "32").stdout
     (tmp_path / "eigenfaces.jsonl").write_bytes(eigenfaces)
-    assert sum(record["faces"] for record in rows(eigenfaces)) == 800
+    assert sum(record["faces"] for record in parse_rows(eigenfaces)) == 800
     arguments = (tmp_path / "clusters.npy", "--eigenfaces", tmp_path / "eigenfaces.jsonl", "--history", model)
     run("report", *arguments, "-o", tmp_path / "report.html")

@@ -1,21 +1,21 @@
-"""The measures against scikit-learn, and by hand where a class is missing."""
+"""Tests of the metrics: they equal scikit-learn's, and known values where a class has no faces."""
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from facetools.prediction import metrics
+from facetools.prediction.metrics import MEASURES, mean_metrics, metrics_by_attribute
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.2])
 @pytest.mark.parametrize("faces", [7, 1000])
-def test_agrees_with_scikit_learn(faces: int, threshold: float) -> None:
+def test_metrics_equal_those_of_scikit_learn(faces: int, threshold: float) -> None:
     rng = np.random.default_rng(faces)
-    scores = rng.random((faces, 12), dtype=np.float32).round(2)  # some are equal
+    scores = rng.random((faces, 12), dtype=np.float32).round(2)  # rounded, so that some are equal
     labels = (rng.random((faces, 12)) < rng.uniform(0.1, 0.9, 12)).astype(np.uint8)
     labels[:2] = [[0], [1]]
     predicted = scores >= threshold
-    measures = metrics.metrics_by_attribute(labels, scores, threshold)
+    metrics = metrics_by_attribute(labels, scores, threshold)
     for column in range(12):
         truth, guess = labels[:, column], predicted[:, column]
         (true_negative, false_positive), (false_negative, true_positive) = reference.confusion_matrix(truth, guess)
@@ -28,20 +28,20 @@ def test_agrees_with_scikit_learn(faces: int, threshold: float) -> None:
             "false_positive_rate": false_positive / (false_positive + true_negative),
             "majority": max(np.mean(truth == 0), np.mean(truth == 1)),
         }
-        assert {name: measure[column] for name, measure in measures.items()} == pytest.approx(expected, abs=1e-12)
-    means = metrics.mean_metrics(labels, scores, threshold)
+        assert {name: values[column] for name, values in metrics.items()} == pytest.approx(expected, abs=1e-12)
+    means = mean_metrics(labels, scores, threshold)
     assert means.keys() == {"accuracy", "balanced_accuracy", "f1", "average_precision", "hamming"}
-    for name in metrics.MEASURES:
-        assert means[name] == pytest.approx(measures[name].mean())
+    for name in MEASURES:
+        assert means[name] == pytest.approx(metrics[name].mean())
     assert means["hamming"] == pytest.approx((predicted != labels).sum(1).mean())
 
 
-def test_columns_of_one_class() -> None:
-    # Columns: none present, all guessed absent; none present, one of four guessed; all present, one of four missed.
+def test_metrics_of_attributes_with_a_single_class() -> None:
+    # Columns: all negative, no errors; all negative, one false positive; all positive, one false negative.
     labels = np.array([[0, 0, 1]] * 4, np.uint8)
     scores = np.array([[0.1, 0.9, 0.4], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
-    measures = metrics.metrics_by_attribute(labels, scores)
-    assert {name: measure.tolist() for name, measure in measures.items()} == {
+    metrics = metrics_by_attribute(labels, scores)
+    assert {name: values.tolist() for name, values in metrics.items()} == {
         "accuracy": [1, 0.75, 0.75],
         "balanced_accuracy": [1, 0.75, 0.75],
         "f1": [0, 0, pytest.approx(6 / 7)],
@@ -52,7 +52,7 @@ def test_columns_of_one_class() -> None:
     }
 
 
-def test_a_score_at_the_threshold_counts_as_present() -> None:
-    at, under = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(0))
+def test_score_equal_to_the_threshold_counts_as_present() -> None:
+    threshold, below = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(0))
     labels = np.array([[1, 1]], np.uint8)
-    assert metrics.metrics_by_attribute(labels, np.array([[at, under]]))["accuracy"].tolist() == [1, 0]
+    assert metrics_by_attribute(labels, np.array([[threshold, below]]))["accuracy"].tolist() == [1, 0]

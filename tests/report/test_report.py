@@ -1,4 +1,4 @@
-"""The report: what its page, its text and its figures say, and when."""
+"""The report as a page, as text and as figures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetools import report
 from facetools.prediction import metrics
-from facetools.report import as_figures, as_html, as_text, save_figure
-from facetools.report.style import encode
+from facetools.report import (
+    EncodedEigenface,
+    Report,
+    build_report,
+    draw_figures,
+    render_html,
+    render_text,
+    save_figure,
+)
+from facetools.report.formatting import format_share
+from facetools.report.style import encode_figure
 from facetools.report.text import COLUMNS
-from facetools.report.words import share as share_in_words
-from facetools.table.attributes import PAPER37, PUBLISHED
+from facetools.table.attributes import PAPER37, PUBLISHED_ACCURACIES
 from facetools.table.columns import AttributeColumns, Table, encode_paths
 
 SECTIONS = ("frequencies", "accuracy", "clusters", "comparison", "training", "about")
@@ -26,7 +33,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """The elements of a page; fails on one that is not closed in its turn."""
+    """Parses a page into its elements and table rows; fails if tags are not nested properly."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -56,47 +63,49 @@ class Page(HTMLParser):
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
 
-    def all(self, name: str) -> list[str]:
+    def values_of(self, name: str) -> list[str]:
+        """The values of the attribute `name`, of all elements that have it."""
         return [attributes[name] for _, attributes in self.elements if name in attributes]
 
 
-def faces(count: int = 300, names: tuple[str, ...] = PAPER37, clusters: int = 4, seed: int = 0) -> Table:
+def face_table(count: int = 300, names: tuple[str, ...] = PAPER37, clusters: int = 4, seed: int = 0) -> Table:
+    """A table with random labels whose frequencies differ by cluster, noise included, and scores near the labels."""
     generator = np.random.default_rng(seed)
     cluster = generator.integers(-1, clusters, count).astype(np.int32)
-    likely = generator.random((clusters + 1, len(names)))[cluster]
-    labels = (generator.random((count, len(names))) < likely).astype(np.uint8)
+    probabilities = generator.random((clusters + 1, len(names)))[cluster]
+    labels = (generator.random((count, len(names))) < probabilities).astype(np.uint8)
     scores = np.clip(0.2 + 0.6 * labels + generator.normal(0, 0.2, labels.shape), 0, 1).astype(np.float32)
     paths = encode_paths(f"faces/{row:05d}.jpg" for row in range(count))
     return Table(paths, AttributeColumns(names, scores), AttributeColumns(names, labels), cluster)
 
 
-def thumbnails(paths: list[str]) -> list[np.ndarray | None]:
-    """A gradient whose colour hangs on the path; every fifth picture cannot be read."""
+def read_thumbnails(paths: list[str]) -> list[np.ndarray | None]:
+    """A gradient with a color that depends on the path; about every fifth picture is unreadable."""
     slope = np.arange(60, dtype=np.uint8)[:, None, None]
-    colours = [np.array([17 * sum(path.encode()) % 200, 90, 120], np.uint8) for path in paths]
-    pictures = [np.broadcast_to(slope + colour, (60, 48, 3)) for colour in colours]
+    colors = [np.array([17 * sum(path.encode()) % 200, 90, 120], np.uint8) for path in paths]
+    pictures = [np.broadcast_to(slope + color, (60, 48, 3)) for color in colors]
     return [None if sum(path.encode()) % 5 == 0 else picture for path, picture in zip(paths, pictures, strict=True)]
 
 
-def png(side: int = 32) -> bytes:
+def gray_png(side: int = 32) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.full((side, side, 3), 128, np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 
-def eigenface() -> report.Eigenface:
-    return report.Eigenface(20, png(), [png(), png()], [0.31, 0.12, 0.05])
+def encoded_eigenface() -> EncodedEigenface:
+    return EncodedEigenface(20, gray_png(), [gray_png(), gray_png()], [0.31, 0.12, 0.05])
 
 
-def comparison() -> list[dict[str, object]]:
+def comparison_records() -> list[dict[str, object]]:
     records: list[dict[str, object]] = [
-        {"method": method, "parameters": {"k": k, **way}, "k": k, "clusters": k, "noise": 0, "inertia": 100.0 / k,
-         "silhouette": 0.3 + k / 50, "faces": 300, "distinct_codes": 200}
+        {"method": method, "parameters": {"k": k, **parameters}, "k": k, "clusters": k, "noise": 0,
+         "inertia": 100.0 / k, "silhouette": 0.3 + k / 50, "faces": 300, "distinct_codes": 200}
         for method, *linkage in (("kmeans",), ("agglomerative", "ward"), ("agglomerative", "single"))
-        for way in [{"linkage": linkage[0]} if linkage else {}]
+        for parameters in [{"linkage": linkage[0]} if linkage else {}]
         for k in (2, 3, 5)
     ]  # fmt: skip
-    found: dict[str, object] = {
+    automatic: dict[str, object] = {
         "method": "dbscan",
         "parameters": {"eps": 1},
         "k": None,
@@ -104,12 +113,12 @@ def comparison() -> list[dict[str, object]]:
         "inertia": None,
         "faces": 300,
     }
-    records.append(found | {"clusters": 7, "silhouette": 0.87, "distinct_codes": 200})
-    records.append(found | {"method": "failed", "clusters": 1, "silhouette": None, "distinct_codes": 200})
+    records.append(automatic | {"clusters": 7, "silhouette": 0.87, "distinct_codes": 200})
+    records.append(automatic | {"method": "failed", "clusters": 1, "silhouette": None, "distinct_codes": 200})
     return records
 
 
-def history() -> list[dict[str, object]]:
+def history_records() -> list[dict[str, object]]:
     return [
         {"epoch": epoch, "loss": -0.7 - epoch / 100, "valid_loss": -0.7 - epoch / 110, "learning_rate": 1.0,
          "valid_accuracy": 0.8 + epoch / 50, "valid_balanced_accuracy": 0.6 + epoch / 40, "images_per_second": 210.0}
@@ -117,20 +126,21 @@ def history() -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def full(**changes: object) -> report.Report:
+def full_report(**changes: object) -> Report:
+    """A report with every section; `changes` replace arguments of build_report."""
     arguments: dict[str, object] = {
-        "thumbnails": thumbnails,
-        "eigenfaces": {cluster: eigenface() for cluster in (-1, 0, 1)},
-        "comparison": comparison(),
-        "history": history(),
+        "thumbnails": read_thumbnails,
+        "eigenfaces": {cluster: encoded_eigenface() for cluster in (-1, 0, 1)},
+        "comparison": comparison_records(),
+        "history": history_records(),
         "provenance": {"Version": "facetools 1.2.3", "Command": "fa-report x.jsonl"},
     }
-    return report.build_report(faces(), **(arguments | changes))  # type: ignore[arg-type]
+    return build_report(face_table(), **(arguments | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return as_html(full())
+    return render_html(full_report())
 
 
 @pytest.fixture(scope="module")
@@ -141,22 +151,22 @@ def page(html: str) -> Page:
 # The page
 
 
-def test_the_page_is_well_formed_and_ids_are_unique(page: Page) -> None:
-    ids = page.all("id")
+def test_the_page_is_well_formed_with_unique_ids_and_valid_links(page: Page) -> None:
+    ids = page.values_of("id")
     assert len(ids) == len(set(ids))
-    links = {link[1:] for link in page.all("href") if link.startswith("#")}
+    links = {link[1:] for link in page.values_of("href") if link.startswith("#")}
     assert {"overview", *SECTIONS, "cluster-0000", "noise"} <= links <= set(ids)
 
 
-def test_the_page_asks_for_nothing(html: str, page: Page) -> None:
-    assert all(source.startswith("data:image/jpeg;base64,") for source in page.all("src"))
-    assert all(link.startswith("#") or link == "data:," for link in page.all("href"))
+def test_the_page_loads_no_other_file(html: str, page: Page) -> None:
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.values_of("src"))
+    assert all(link.startswith("#") or link == "data:," for link in page.values_of("href"))
     assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?(.)", html))
     assert "://" not in html and "@import" not in html
     assert "default-src 'none'" in html
 
 
-def test_every_picture_decodes_and_has_an_alternative(page: Page) -> None:
+def test_every_picture_can_be_decoded_and_has_alternative_text(page: Page) -> None:
     images = [attributes for tag, attributes in page.elements if tag == "img"]
     assert len(images) > 5 * 15
     for attributes in images:
@@ -167,8 +177,8 @@ def test_every_picture_decodes_and_has_an_alternative(page: Page) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(html: str) -> None:
-    assert as_html(full()) == html
-    assert as_html(full(seed=1)) != html
+    assert render_html(full_report()) == html
+    assert render_html(full_report(seed=1)) != html
 
 
 @pytest.mark.parametrize(
@@ -182,175 +192,177 @@ def test_the_same_input_gives_the_same_bytes(html: str) -> None:
         (("paths", "scores", "labels", "cluster"), ("frequencies", "accuracy", "clusters")),
     ],
 )
-def test_sections_of_the_table(columns: tuple[str, ...], sections: tuple[str, ...]) -> None:
-    whole = faces()
-    made = report.build_report(Table(**{column: getattr(whole, column) for column in columns}))
-    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == list(sections)
+def test_the_columns_of_the_table_determine_the_sections(columns: tuple[str, ...], sections: tuple[str, ...]) -> None:
+    table = face_table()
+    report = build_report(Table(**{column: getattr(table, column) for column in columns}))
+    assert [name for name in Page(render_html(report)).values_of("id") if name in SECTIONS] == list(sections)
     headings = {"frequencies": "\nAttribute freq", "accuracy": "\nAccuracy by", "clusters": "\nClusters\n"}
-    assert [name for name, heading in headings.items() if heading in as_text(made)] == list(sections)
+    assert [name for name, heading in headings.items() if heading in render_text(report)] == list(sections)
 
 
-def test_embeddings_are_no_attributes() -> None:
+def test_embeddings_are_not_shown_as_attributes() -> None:
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     clusters = np.arange(20, dtype=np.int32) % 2
-    made = report.build_report(Table(scores=AttributeColumns(tuple("abcd"), rows), cluster=clusters))
-    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == ["clusters"]
-    assert made.attributes == [] and [cluster.faces for cluster in made.clusters] == [10, 10]
+    report = build_report(Table(scores=AttributeColumns(tuple("abcd"), rows), cluster=clusters))
+    assert [name for name in Page(render_html(report)).values_of("id") if name in SECTIONS] == ["clusters"]
+    assert report.attributes == [] and [cluster.faces for cluster in report.clusters] == [10, 10]
 
 
 @pytest.mark.parametrize(
     ("argument", "section", "figure"),
     [
-        ({"comparison": comparison()}, "comparison", "figure4-comparison"),
-        ({"history": history()}, "training", "training-curves"),
+        ({"comparison": comparison_records()}, "comparison", "figure4-comparison"),
+        ({"history": history_records()}, "training", "training-curves"),
         ({"provenance": {"Version": "1"}}, "about", None),
     ],
 )
-def test_sections_of_the_other_inputs(argument: dict[str, object], section: str, figure: str | None) -> None:
-    made = report.build_report(Table(), **argument)  # type: ignore[arg-type]
-    assert [name for name in Page(as_html(made)).all("id") if name in SECTIONS] == [section]
-    assert [name for name, _ in as_figures(made)] == ([figure] if figure else [])
-    assert [name for name, _ in as_figures(report.build_report(Table()))] == []
+def test_each_other_input_adds_a_section(argument: dict[str, object], section: str, figure: str | None) -> None:
+    report = build_report(Table(), **argument)  # type: ignore[arg-type]
+    assert [name for name in Page(render_html(report)).values_of("id") if name in SECTIONS] == [section]
+    assert [name for name, _ in draw_figures(report)] == ([figure] if figure else [])
+    assert [name for name, _ in draw_figures(build_report(Table()))] == []
 
 
-def test_names_and_paths_cannot_become_markup() -> None:
+def test_names_and_paths_are_escaped() -> None:
     hostile = "<script>alert('1')</script>\"$\\frac{#0072b2 &amp; --> ]]>"
     names = (hostile, "_hidden", "plain")
-    whole = faces(40, names, 2)
-    assert whole.paths is not None
-    table = Table(encode_paths([hostile] * 40), whole.scores, whole.labels, whole.cluster)
-    compared = [{"method": hostile, "parameters": {hostile: hostile}, "k": 2, "clusters": 2, "silhouette": 0.5}]
-    made = report.build_report(
+    table = face_table(40, names, 2)
+    assert table.paths is not None
+    table = Table(encode_paths([hostile] * 40), table.scores, table.labels, table.cluster)
+    comparison = [{"method": hostile, "parameters": {hostile: hostile}, "k": 2, "clusters": 2, "silhouette": 0.5}]
+    report = build_report(
         table,
         thumbnails=lambda paths: [np.zeros((9, 9, 3), np.uint8)] * len(paths),
-        comparison=compared,
+        comparison=comparison,
         provenance={hostile: hostile},
         title=hostile,
     )
-    page = Page(as_html(made))
+    page = Page(render_html(report))
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert hostile in page.all("alt")
+    assert hostile in page.values_of("alt")
     assert hostile.replace("_", " ") in {row[0] for row in page.rows if row}
-    for _, figure in as_figures(made):
-        encode(figure, "svg")
-        encode(figure, "png")
+    for _, figure in draw_figures(report):
+        encode_figure(figure, "svg")
+        encode_figure(figure, "png")
 
 
 # Numbers
 
 
-def test_the_accuracy_table_holds_the_metrics(page: Page) -> None:
-    table = faces()
+def test_the_accuracy_table_shows_the_metrics(page: Page) -> None:
+    table = face_table()
     assert table.scores is not None and table.labels is not None
-    measures = metrics.metrics_by_attribute(table.labels.values, table.scores.values)
+    by_attribute = metrics.metrics_by_attribute(table.labels.values, table.scores.values)
     keys = ("accuracy", "balanced_accuracy", "f1", "false_negative_rate", "false_positive_rate", "majority")
     rows = {row[0]: row for row in page.rows if len(row) == 10}
     assert len(rows) == 1 + 37 + 1
-    columns = {key: at for key, at in zip(keys, (3, 6, 7, 8, 9, 2), strict=True)}
-    for at, name in enumerate(PAPER37):
+    columns = dict(zip(keys, (3, 6, 7, 8, 9, 2), strict=True))
+    for index, name in enumerate(PAPER37):
         row = rows[name.replace("_", " ")]
-        assert [row[columns[key]] for key in keys] == [f"{100 * measures[key][at]:.1f}" for key in keys]
-        assert row[4:6] == [f"{PUBLISHED[method][name]:g}" for method in ("paper", "LNets+ANet")]
+        assert [row[columns[key]] for key in keys] == [f"{100 * by_attribute[key][index]:.1f}" for key in keys]
+        assert row[4:6] == [f"{PUBLISHED_ACCURACIES[method][name]:g}" for method in ("paper", "LNets+ANet")]
     mean = rows["Mean of 37"]
-    assert [mean[columns[key]] for key in keys] == [f"{100 * measures[key].mean():.1f}" for key in keys]
-    assert mean[4] == f"{np.mean([PUBLISHED['paper'][name] for name in PAPER37]):.1f}"
+    assert [mean[columns[key]] for key in keys] == [f"{100 * by_attribute[key].mean():.1f}" for key in keys]
+    assert mean[4] == f"{np.mean([PUBLISHED_ACCURACIES['paper'][name] for name in PAPER37]):.1f}"
 
 
-def test_published_means_are_over_the_attributes_that_both_have() -> None:
-    accuracy = report.build_report(faces(names=("Attractive", "Male", "Young"))).accuracy
+def test_published_means_are_over_the_attributes_in_table1() -> None:
+    accuracy = build_report(face_table(names=("Attractive", "Male", "Young"))).accuracy
     assert accuracy is not None
     assert accuracy.in_table1.sum() == 2
     assert accuracy.published_mean("paper") == (98 + 88) / 2
-    html = as_html(report.build_report(faces(names=("Attractive", "Male", "Young"))))
+    html = render_html(build_report(face_table(names=("Attractive", "Male", "Young"))))
     assert [row[0] for row in Page(html).rows if row and row[0].startswith("Mean")] == [
         "Mean of 3", "Mean of 2 in table 1",
     ]  # fmt: skip
-    none = report.build_report(faces(names=("Attractive", "mine"))).accuracy
-    assert none is not None and np.isnan(none.published_mean("paper"))
+    unpublished = build_report(face_table(names=("Attractive", "mine"))).accuracy
+    assert unpublished is not None and np.isnan(unpublished.published_mean("paper"))
 
 
-def test_shares_are_counted_by_cluster() -> None:
-    table = faces()
+def test_frequencies_are_shares_of_the_faces_of_each_cluster() -> None:
+    table = face_table()
     assert table.scores is not None and table.cluster is not None
-    made = report.build_report(table)
-    assert [cluster.faces for cluster in made.clusters] == sorted((c.faces for c in made.clusters), reverse=True)
-    assert list(made.overall) == sorted(made.overall, reverse=True)
-    assert made.noise is not None and made.shown[-1] is made.noise
-    for cluster in made.shown:
-        present = table.scores.select(made.attributes)[table.cluster == cluster.number] >= 0.5
+    report = build_report(table)
+    assert [cluster.faces for cluster in report.clusters] == sorted((c.faces for c in report.clusters), reverse=True)
+    assert list(report.frequencies) == sorted(report.frequencies, reverse=True)
+    assert report.noise is not None and report.shown_clusters[-1] is report.noise
+    for cluster in report.shown_clusters:
+        present = table.scores.select(report.attributes)[table.cluster == cluster.number] >= 0.5
         assert cluster.faces == len(present)
-        assert cluster.shares is not None
-        np.testing.assert_allclose(cluster.shares, present.mean(0))
+        assert cluster.frequencies is not None
+        np.testing.assert_allclose(cluster.frequencies, present.mean(0))
 
 
-def test_prominent_and_noisy_take_their_limits_in() -> None:
+def test_prominent_and_noisy_limits_are_inclusive() -> None:
     names = ("always", "limit", "between", "rare", "never")
     shares = np.array([1, 0.8, 0.5, 0.2, 0])
     labels = (np.arange(10)[:, None] < shares * 10).astype(np.uint8)
-    made = report.build_report(Table(labels=AttributeColumns(names, labels), cluster=np.zeros(10, np.int32)))
-    assert made.marks(made.clusters[0]) == ["prominent", "prominent", "", "noisy", ""]
-    strict = report.build_report(
+    report = build_report(Table(labels=AttributeColumns(names, labels), cluster=np.zeros(10, np.int32)))
+    assert report.attribute_marks(report.clusters[0]) == ["prominent", "prominent", "", "noisy", ""]
+    strict = build_report(
         Table(labels=AttributeColumns(names, labels), cluster=np.zeros(10, np.int32)), prominent=0.9, noisy=0.1
     )
-    assert strict.marks(strict.clusters[0]) == ["prominent", "", "", "", ""]
+    assert strict.attribute_marks(strict.clusters[0]) == ["prominent", "", "", "", ""]
 
 
-def test_many_clusters_show_the_largest_and_count_the_rest() -> None:
+def test_only_the_largest_clusters_are_shown_and_the_others_counted() -> None:
     cluster = np.repeat(np.arange(200, dtype=np.int32), np.arange(1, 201))
-    made = report.build_report(
+    report = build_report(
         Table(paths=encode_paths(f"{row}" for row in range(len(cluster))), cluster=cluster), max_clusters=3
     )
-    assert [one.number for one in made.clusters] == [199, 198, 197]
-    assert made.cluster_count == 200 and made.hidden_faces == len(cluster) - 200 - 199 - 198
-    for words in (as_html(made), as_text(made)):
-        assert "The 3 largest of 200 clusters are shown" in words.replace("\n", " ")
+    assert [cluster.number for cluster in report.clusters] == [199, 198, 197]
+    assert report.cluster_count == 200 and report.hidden_faces == len(cluster) - 200 - 199 - 198
+    for text in (render_html(report), render_text(report)):
+        assert "The 3 largest of 200 clusters are shown" in text.replace("\n", " ")
 
 
-def test_samples_belong_to_their_cluster_and_do_not_depend_on_the_others() -> None:
-    table = faces()
+def test_samples_come_from_their_cluster_and_do_not_depend_on_other_clusters() -> None:
+    table = face_table()
     assert table.paths is not None and table.cluster is not None
-    made = report.build_report(table, faces_per_cluster=7)
+    report = build_report(table, faces_per_cluster=7)
     cluster_of = dict(zip((path.decode() for path in table.paths), table.cluster.tolist(), strict=True))
-    for cluster in made.shown:
-        assert len(set(cluster.sample)) == 7
-        assert {cluster_of[path] for path in cluster.sample} == {cluster.number}
-    alone = report.build_report(table.take(table.cluster == 2), faces_per_cluster=7)
-    assert [alone.clusters[0].sample] == [cluster.sample for cluster in made.clusters if cluster.number == 2]
+    for cluster in report.shown_clusters:
+        assert len(set(cluster.sample_paths)) == 7
+        assert {cluster_of[path] for path in cluster.sample_paths} == {cluster.number}
+    alone = build_report(table.take(table.cluster == 2), faces_per_cluster=7)
+    assert [alone.clusters[0].sample_paths] == [
+        cluster.sample_paths for cluster in report.clusters if cluster.number == 2
+    ]
 
 
-def test_pictures_are_asked_for_once_and_unreadable_ones_are_told() -> None:
+def test_thumbnails_are_read_in_one_call_and_unreadable_ones_are_counted() -> None:
     calls: list[list[str]] = []
 
-    def counted(paths: list[str]) -> list[np.ndarray | None]:
+    def count_calls(paths: list[str]) -> list[np.ndarray | None]:
         calls.append(paths)
-        return thumbnails(paths)
+        return read_thumbnails(paths)
 
-    made = report.build_report(faces(), thumbnails=counted)
+    report = build_report(face_table(), thumbnails=count_calls)
     assert len(calls) == 1 and len(calls[0]) == 24 * 5
-    assert 0 < sum(len(cluster.pictures) for cluster in made.shown) < len(calls[0])
-    assert re.search(r"\d more could not be read", as_html(made))
-    with pytest.raises(ValueError, match="0 pictures came for 120 paths"):
-        report.build_report(faces(), thumbnails=lambda paths: [])
+    assert 0 < sum(len(cluster.thumbnails) for cluster in report.shown_clusters) < len(calls[0])
+    assert re.search(r"\d+ of them could not be read", render_html(report))
+    with pytest.raises(ValueError, match=r"returned 0 pictures for 120 paths"):
+        build_report(face_table(), thumbnails=lambda paths: [])
 
 
-def test_large_pictures_are_shrunk_for_the_page() -> None:
-    made = full(thumbnails=lambda paths: [np.zeros((600, 300, 3), np.uint8)] * len(paths))
-    assert {pixels.shape for cluster in made.shown for _, pixels in cluster.pictures} == {(112, 56, 3)}
+def test_thumbnails_are_shrunk() -> None:
+    report = full_report(thumbnails=lambda paths: [np.zeros((600, 300, 3), np.uint8)] * len(paths))
+    assert {pixels.shape for cluster in report.shown_clusters for _, pixels in cluster.thumbnails} == {(112, 56, 3)}
 
 
-def test_an_eigenface_that_is_no_picture_is_named() -> None:
+def test_an_eigenface_that_cannot_be_decoded_is_an_error() -> None:
     with pytest.raises(ValueError, match="eigenface of cluster 1 cannot be decoded"):
-        full(eigenfaces={1: report.Eigenface(3, b"not a picture", [], [])})
+        full_report(eigenfaces={1: EncodedEigenface(3, b"not a picture", [], [])})
 
 
-def test_thresholds_that_cross_are_refused() -> None:
+def test_noisy_above_prominent_is_an_error() -> None:
     with pytest.raises(ValueError, match="noisy below prominent"):
-        report.build_report(faces(), prominent=0.2, noisy=0.8)
+        build_report(face_table(), prominent=0.2, noisy=0.8)
 
 
-def test_series_of_the_comparison() -> None:
-    series = full().series
-    assert [(one.label, one.fixed, one.clusters.tolist()) for one in series] == [
+def test_the_comparison_has_a_series_per_method_and_parameters() -> None:
+    series = full_report().series
+    assert [(line.label, line.automatic_k, line.clusters.tolist()) for line in series] == [
         ("kmeans", False, [2, 3, 5]),
         ("agglomerative (linkage ward)", False, [2, 3, 5]),
         ("agglomerative (linkage single)", False, [2, 3, 5]),
@@ -359,42 +371,42 @@ def test_series_of_the_comparison() -> None:
     np.testing.assert_allclose(series[0].silhouette, [0.34, 0.36, 0.4])
 
 
-def test_a_comparison_without_any_silhouette_has_no_figure() -> None:
-    made = report.build_report(Table(), comparison=[{"method": "kmeans", "k": 2, "clusters": 2, "silhouette": None}])
-    assert made.series == [] and "<svg" not in as_html(made) and "kmeans" in as_text(made)
+def test_a_comparison_without_silhouettes_has_a_table_but_no_figure() -> None:
+    report = build_report(Table(), comparison=[{"method": "kmeans", "k": 2, "clusters": 2, "silhouette": None}])
+    assert report.series == [] and "<svg" not in render_html(report) and "kmeans" in render_text(report)
 
 
-def test_a_history_with_gaps() -> None:
-    made = report.build_report(
+def test_a_training_history_may_have_missing_values() -> None:
+    report = build_report(
         Table(), history=[{"epoch": 1, "loss": -0.5}, {"epoch": 2, "loss": None, "valid_accuracy": 0.9}]
     )
-    assert set(made.curves) == {"loss", "accuracy"}
-    assert "best validation accuracy 90.00% after epoch 2" in as_text(made)
-    Page(as_html(made))
+    assert set(report.training_curves) == {"loss", "accuracy"}
+    assert "best validation accuracy 90.00% after epoch 2" in render_text(report)
+    Page(render_html(report))
 
 
-def test_shares_never_look_like_none_or_all_when_they_are_not() -> None:
-    assert [share_in_words(share) for share in (0, 0.001, 0.2, 0.999, 1)] == ["0%", "<1%", "20%", ">99%", "100%"]
+def test_shares_are_shown_as_0_or_100_percent_only_if_exact() -> None:
+    assert [format_share(share) for share in (0, 0.001, 0.2, 0.999, 1)] == ["0%", "<1%", "20%", ">99%", "100%"]
 
 
 # Text
 
 
-def test_text_fits_a_terminal_and_says_the_same() -> None:
-    made = full()
-    text = as_text(made)
+def test_the_text_fits_a_terminal_and_has_the_same_content() -> None:
+    report = full_report()
+    text = render_text(report)
     assert max(map(len, text.splitlines())) <= COLUMNS
-    assert text == as_text(full()) and text.endswith("\n") and "\u202f" not in text
-    for words in ("Cluster 0: ", "Noise: ", "prominent", "noisy", "dbscan", "0.8700", "facetools 1.2.3", "Mean of 37"):
-        assert words in text
-    share = made.overall[0]
-    row = next(line for line in text.splitlines() if line.startswith(made.attributes[0].replace("_", " ")))
+    assert text == render_text(full_report()) and text.endswith("\n") and "\u202f" not in text
+    for part in ("Cluster 0: ", "Noise: ", "prominent", "noisy", "dbscan", "0.8700", "facetools 1.2.3", "Mean of 37"):
+        assert part in text
+    share = report.frequencies[0]
+    row = next(line for line in text.splitlines() if line.startswith(report.attributes[0].replace("_", " ")))
     assert row.count("█") in (round(share * 50), round(share * 50) - 1) and f"{100 * share:.0f}%" in row
 
 
-def test_text_cannot_steer_a_terminal() -> None:
+def test_the_text_contains_no_control_characters() -> None:
     paths = encode_paths(["\x1b[2Jcleared\n.jpg", "x" * 300])
-    text = as_text(report.build_report(Table(paths=paths, cluster=np.zeros(2, np.int32)), title="\x07bell"))
+    text = render_text(build_report(Table(paths=paths, cluster=np.zeros(2, np.int32)), title="\x07bell"))
     assert all(line.isprintable() for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= COLUMNS
 
@@ -402,20 +414,24 @@ def test_text_cannot_steer_a_terminal() -> None:
 # Figures
 
 
-def test_figures_are_written_alike_each_time(tmp_path: Path) -> None:
-    table = faces(60, PAPER37[:5], 2)
+def test_figure_files_are_reproducible_and_transparent(tmp_path: Path) -> None:
+    table = face_table(60, PAPER37[:5], 2)
     names = []
-    for once in ("a", "b"):
-        made = report.build_report(
-            table, thumbnails=thumbnails, eigenfaces={0: eigenface()}, comparison=comparison(), history=history()
+    for run in ("a", "b"):
+        report = build_report(
+            table,
+            thumbnails=read_thumbnails,
+            eigenfaces={0: encoded_eigenface()},
+            comparison=comparison_records(),
+            history=history_records(),
         )
-        for name, figure in as_figures(made):
-            save_figure(figure, tmp_path / f"{name}.{once}.svg")
-            save_figure(figure, tmp_path / f"{name}.{once}.png")
+        for name, figure in draw_figures(report):
+            save_figure(figure, tmp_path / f"{name}.{run}.svg")
+            save_figure(figure, tmp_path / f"{name}.{run}.png")
             names.append(name)
     assert names[: len(names) // 2] == [
         "figure1-frequencies", "table1-accuracy", "misprediction-ratio", "clusters",
-        *(f"figure5-{cluster.anchor}" for cluster in made.shown), "figure4-comparison", "training-curves",
+        *(f"figure5-{cluster.anchor}" for cluster in report.shown_clusters), "figure4-comparison", "training-curves",
     ]  # fmt: skip
     for name in names:
         svg = (tmp_path / f"{name}.a.svg").read_bytes()
@@ -428,10 +444,10 @@ def test_figures_are_written_alike_each_time(tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "figure.pdf")
 
 
-def test_many_faces_and_clusters_make_a_small_page() -> None:
+def test_the_page_stays_small_with_many_faces_and_clusters() -> None:
     generator = np.random.default_rng(0)
     scores = generator.random((200_000, 37), dtype=np.float32)
     cluster = generator.integers(-1, 3000, len(scores)).astype(np.int32)
-    made = report.build_report(Table(scores=AttributeColumns(PAPER37, scores), cluster=cluster))
-    assert made.cluster_count == 3000 and len(made.clusters) == 50
-    assert len(as_html(made)) < 1_000_000
+    report = build_report(Table(scores=AttributeColumns(PAPER37, scores), cluster=cluster))
+    assert report.cluster_count == 3000 and len(report.clusters) == 50
+    assert len(render_html(report)) < 1_000_000

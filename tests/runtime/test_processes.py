@@ -1,4 +1,4 @@
-"""Several processes do what one does: the same table to the byte, the same losses; one that fails stops them all."""
+"""Jobs of several processes: the same tables and gradients as one process, and failures that stop all processes."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ import torch
 from facetools.images.cache import open_image_caches
 from facetools.network.inference import predict_probabilities, upload_as_float
 from facetools.network.model import load_checkpoint
+from facetools.runtime.hardware import single_threaded
 from facetools.runtime.processes import ProcessInfo, first_host, process_info
 from facetools.table.celeba import CelebALayout
 from facetools.table.labels import GroundTruth
 from facetools.training.batches import epoch_batches, share_of_batch
 from facetools.training.losses import LOSSES
-from tests.conftest import TINY, Drawn, Run, command
+from tests.conftest import TINY, Run, SyntheticFaces, command
 
-PREDICT = ("--batch", "16", "--jobs", "1")
+PREDICT_OPTIONS = ("--batch", "16", "--jobs", "1")
 
 
-def together(
+def run_processes(
     world: int,
-    *lines: list[str],
+    *command_lines: list[str],
     slurm: bool = False,
-    meanwhile: Callable[[list[subprocess.Popen[bytes]]], None] = lambda started: None,
+    after_start: Callable[[list[subprocess.Popen[bytes]]], None] = lambda processes: None,
 ) -> list[subprocess.CompletedProcess[bytes]]:
-    """Runs `world` processes of one job, all of them by one line or each by its own."""
+    """Run one job of `world` processes, with one command line for all or one for each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if slurm else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    started = []
+    processes = []
     for rank in range(world):
-        values = dict(zip(names, map(str, (rank, world, rank)), strict=True)) | {"MASTER_PORT": port}
-        values |= {"SLURM_STEP_NODELIST": "localhost"} if slurm else {"MASTER_ADDR": "127.0.0.1"}
-        line = lines[rank % len(lines)]
-        started.append(
-            subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **values})
-        )
-    meanwhile(started)
-    done = []
-    for process in started:
+        variables = dict(zip(names, map(str, (rank, world, rank)), strict=True)) | {"MASTER_PORT": port}
+        variables |= {"SLURM_STEP_NODELIST": "localhost"} if slurm else {"MASTER_ADDR": "127.0.0.1"}
+        line = command_lines[rank % len(command_lines)]
+        environment = {**os.environ, **variables}
+        processes.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
+    after_start(processes)
+    completed = []
+    for process in processes:
         stdout, stderr = process.communicate(timeout=300)
-        done.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
-    return done
+        completed.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
+    return completed
+
+
+def exit_codes(completed: list[subprocess.CompletedProcess[bytes]]) -> list[int]:
+    return [process.returncode for process in completed]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def together(
             | {"LOCAL_WORLD_SIZE": "2"},
             ProcessInfo(3, 8, 1, "a", 7, 2),
         ),
-        # A batch script runs once, whatever number of tasks its steps will have.
+        # A batch script runs once, although SLURM_NTASKS is the number of tasks of its steps.
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}, ProcessInfo()),
         (
             {
@@ -81,97 +85,106 @@ def together(
         ),
     ],
 )
-def test_the_place_is_read_from_the_environment(environment: dict[str, str], expected: ProcessInfo) -> None:
+def test_process_info_is_read_from_the_environment(environment: dict[str, str], expected: ProcessInfo) -> None:
     assert process_info(environment) == expected
 
 
-def test_a_place_that_cannot_be_is_refused() -> None:
+def test_invalid_environment_variables_are_refused() -> None:
     with pytest.raises(ValueError, match="RANK is 4; it must be from 0 to 3"):
         process_info({"RANK": "4", "WORLD_SIZE": "4"})
-    for wrong in ("RANK", "MASTER_PORT", "LOCAL_WORLD_SIZE"):
-        with pytest.raises(ValueError, match=f"{wrong}.* must be numbers"):
-            process_info({"RANK": "1", "WORLD_SIZE": "4", wrong: "one"})
+    for invalid in ("RANK", "MASTER_PORT", "LOCAL_WORLD_SIZE"):
+        with pytest.raises(ValueError, match=f"{invalid}.* must be numbers"):
+            process_info({"RANK": "1", "WORLD_SIZE": "4", invalid: "one"})
 
 
 @pytest.mark.parametrize(
     ("hosts", "first"), [("a", "a"), ("a1,b2", "a1"), ("n[7,9]", "n7"), ("n[10-12]", "n10"), ("x[1-2],y", "x1")]
 )
-def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
+def test_first_host_of_a_slurm_host_list(hosts: str, first: str) -> None:
     assert first_host(hosts) == first
 
 
 @pytest.mark.parametrize(("world", "encoding", "slurm"), [(2, "jsonl", False), (3, "npy", True)])
-def test_a_table_made_together_is_that_of_one(
-    drawn: Drawn, run: Run, tmp_path: Path, world: int, encoding: str, slurm: bool
+def test_several_processes_predict_the_same_table_as_one(
+    synthetic: SyntheticFaces, run: Run, tmp_path: Path, world: int, encoding: str, slurm: bool
 ) -> None:
-    alone, shared, broken = tmp_path / f"alone.{encoding}", tmp_path / f"shared.{encoding}", tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    line = (drawn.zip, broken, drawn.zip, "--model", drawn.model, *PREDICT, "--thresholds", "balanced")
-    one = run("predict", *line, "-o", alone, check=3)
-    done = together(world, command("predict", *line, "-o", shared), slurm=slurm)
-    assert [process.returncode for process in done] == [3, *[0] * (world - 1)]
-    assert shared.read_bytes() == alone.read_bytes()
+    single, shared = tmp_path / f"single.{encoding}", tmp_path / f"shared.{encoding}"
+    unreadable = tmp_path / "unreadable.jpg"
+    unreadable.write_bytes(b"no picture")
+    arguments = (synthetic.zip, unreadable, synthetic.zip, "--model", synthetic.model, *PREDICT_OPTIONS)
+    arguments += ("--thresholds", "balanced")
+    alone = run("predict", *arguments, "-o", single, check=3)
+    completed = run_processes(world, command("predict", *arguments, "-o", shared), slurm=slurm)
+    assert exit_codes(completed) == [3, *[0] * (world - 1)]
+    assert shared.read_bytes() == single.read_bytes()
     assert not (tmp_path / f"shared.{encoding}.parts").exists()
-    assert one.stderr.count(b"left out") == b"".join(process.stderr for process in done).count(b"left out") == 2
-    assert b"320 faces; version" in done[0].stderr and b"faces;" not in done[1].stderr
+    all_messages = b"".join(process.stderr for process in completed)
+    assert alone.stderr.count(b"left out") == all_messages.count(b"left out") == 2
+    assert b"320 faces; version" in completed[0].stderr and b"faces;" not in completed[1].stderr
 
 
-def test_parts_that_are_there_are_kept(drawn: Drawn, run: Run, tmp_path: Path) -> None:
+def test_resume_keeps_existing_parts(synthetic: SyntheticFaces, run: Run, tmp_path: Path) -> None:
     whole, table = tmp_path / "whole.jsonl", tmp_path / "table.jsonl"
-    line = (drawn.zip, "--model", drawn.model, *PREDICT)
-    run("predict", *line, "-o", whole)
-    run("predict", *line, "-o", table, "--parts")
+    arguments = (synthetic.zip, "--model", synthetic.model, *PREDICT_OPTIONS)
+    run("predict", *arguments, "-o", whole)
+    run("predict", *arguments, "-o", table, "--parts")
     parts = sorted((tmp_path / "table.jsonl.parts").glob("*.npy"))
     assert len(parts) == 4 and not table.exists()
     parts[2].unlink()
-    kept = [part.stat().st_mtime_ns for part in parts if part.exists()]
-    again = run("predict", *line, "-o", table, "--parts", check=1).stderr
-    assert b"continue it with --resume, or remove it" in again
-    other = run("predict", *line, "-o", table, "--resume", "--thresholds", "accuracy", check=1).stderr
-    assert b"holds parts of another table: with other thresholds" in other
-    run("predict", *line, "-o", table, "--resume", "--parts")
-    assert [part.stat().st_mtime_ns for part in parts if part != parts[2]] == kept
-    together(2, command("predict", *line, "-o", table, "--resume"))
+    times = [part.stat().st_mtime_ns for part in parts if part.exists()]
+    without_resume = run("predict", *arguments, "-o", table, "--parts", check=1).stderr
+    assert b"continue it with --resume, or remove it" in without_resume
+    changed_options = run("predict", *arguments, "-o", table, "--resume", "--thresholds", "accuracy", check=1).stderr
+    assert b"holds parts of another table, with different thresholds" in changed_options
+    run("predict", *arguments, "-o", table, "--resume", "--parts")
+    assert [part.stat().st_mtime_ns for part in parts if part != parts[2]] == times
+    run_processes(2, command("predict", *arguments, "-o", table, "--resume"))
     assert table.read_bytes() == whole.read_bytes()
-    assert run("predict", *line, "--resume", check=2).stderr.count(b"parts of a table lie beside its file") == 1
+    assert run("predict", *arguments, "--resume", check=2).stderr.count(b"parts of a table lie beside its file") == 1
 
 
-def test_a_process_that_fails_stops_all_with_its_message(drawn: Drawn, tmp_path: Path) -> None:
+def test_a_failing_process_stops_all_with_its_message(synthetic: SyntheticFaces, tmp_path: Path) -> None:
     lines = [
-        command("predict", drawn.zip, "--model", model, "-o", tmp_path / "table.npy", *PREDICT)
-        for model in (drawn.model, tmp_path / "none.pt")
+        command("predict", synthetic.zip, "--model", model, "-o", tmp_path / "table.npy", *PREDICT_OPTIONS)
+        for model in (synthetic.model, tmp_path / "none.pt")
     ]
-    done = together(2, *lines)
-    assert [process.returncode for process in done] == [1, 1]
-    assert b"process 1 of 2: " in done[0].stderr and b"none.pt" in done[0].stderr
-    assert b"none.pt: No such file" in done[1].stderr and b"defect" not in done[0].stderr
+    completed = run_processes(2, *lines)
+    assert exit_codes(completed) == [1, 1]
+    assert b"process 1 of 2: " in completed[0].stderr and b"none.pt" in completed[0].stderr
+    assert b"none.pt: No such file" in completed[1].stderr and b"defect" not in completed[0].stderr
     assert not (tmp_path / "table.npy").exists()
 
 
-def test_a_process_that_is_killed_stops_the_others(drawn: Drawn, tmp_path: Path) -> None:
-    line = command("train", drawn.folder, *TINY, "--epochs", "1000", "--jobs", "1", "-o", tmp_path / "run")
+def test_a_killed_process_stops_the_others(synthetic: SyntheticFaces, tmp_path: Path) -> None:
+    line = command("train", synthetic.folder, *TINY, "--epochs", "1000", "--jobs", "1", "-o", tmp_path / "run")
 
-    def kill_one(started: list[subprocess.Popen[bytes]]) -> None:
-        assert started[0].stdout is not None
-        started[0].stdout.readline()  # the record of the first epoch
-        started[1].kill()
+    def kill_second(processes: list[subprocess.Popen[bytes]]) -> None:
+        assert processes[0].stdout is not None
+        processes[0].stdout.readline()  # the record of the first epoch
+        processes[1].kill()
 
-    done = together(2, line, meanwhile=kill_one)
-    assert [process.returncode for process in done] == [1, -signal.SIGKILL]
-    assert done[0].stderr.count(b"fa-train: ") >= 2 and b"Traceback" not in done[0].stderr
+    completed = run_processes(2, line, after_start=kill_second)
+    assert exit_codes(completed) == [1, -signal.SIGKILL]
+    assert completed[0].stderr.count(b"fa-train: ") >= 2 and b"Traceback" not in completed[0].stderr
     assert (tmp_path / "run" / "last.pt").exists()
 
 
-BATCH = 31  # of the 96 images to train on: of the last three the first of three processes has none
+#: There are 96 training images, so the last batch has 3: the first of three processes gets none of them.
+BATCH = 31
 
 
 @pytest.fixture(scope="session")
-def broken(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, int]:
-    """Drawn faces of which the second of so many processes can decode none in its part of the first batch."""
-    folder, world = tmp_path_factory.mktemp("broken"), request.param
+def damaged(
+    synthetic: SyntheticFaces, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, int]:
+    """A folder of faces, and the number of processes (the parameter of the fixture).
+
+    Of the first batch, the second process cannot decode any image in its share.
+    """
+    folder, world = tmp_path_factory.mktemp("damaged"), request.param
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
-        shutil.copy(drawn.folder / name, folder)
-    shutil.unpack_archive(drawn.zip, folder)
+        shutil.copy(synthetic.folder / name, folder)
+    shutil.unpack_archive(synthetic.zip, folder)
     rows = (line.split() for line in (folder / "list_eval_partition.txt").read_text().splitlines())
     names = [name for name, partition in rows if partition == "0"]
     for row in epoch_batches(len(names), BATCH, 0, 0)[0][share_of_batch(BATCH, ProcessInfo(1, world))]:
@@ -179,91 +192,101 @@ def broken(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory, request: pyte
     return folder, world
 
 
-#: Small steps in float32, without augmentation or dropout, so that a reference can repeat them.
-LINE = (*TINY, "--batch", str(BATCH), "--jobs", "1", "--backbone", "resnet18", "--image-size", "64", "--amp", "off")
-LINE = (*LINE, "--optimizer", "sgd", "--lr", "2e-5", "--epochs", "2")
+#: Small steps in float32, so that a reference can repeat them.
+TRAIN_OPTIONS = (
+    *(*TINY, "--batch", str(BATCH), "--jobs", "1", "--backbone", "resnet18", "--image-size", "64", "--amp", "off"),
+    *("--optimizer", "sgd", "--lr", "2e-5", "--epochs", "2"),
+)
 
 
-def history(folder: Path) -> list[dict[str, float]]:
+def read_history(folder: Path) -> list[dict[str, float]]:
     return [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def images_and_labels(folder: Path, partition: str, names: tuple[str, ...]) -> tuple[list[np.ndarray], torch.Tensor]:
+def load_images_and_labels(
+    folder: Path, partition: str, attributes: tuple[str, ...]
+) -> tuple[list[np.ndarray], torch.Tensor]:
     """The decoded images of a partition, None where one cannot be decoded, and their labels."""
     layout = CelebALayout.find(folder)
     assert layout is not None
-    paths = layout.in_partition([str(path) for path in sorted(folder.glob("*/*.jpg"))], partition)
-    (pixels,) = open_image_caches([paths], (64, 64), jobs=1, on_failure=lambda path, reason: None, cache="off")
-    images = [pixels.batch(np.array([row]))[1] for row in range(len(paths))]
-    labels = GroundTruth.read(str(folder)).of(paths, names).values
+    paths = layout.select_partition([str(path) for path in sorted(folder.glob("*/*.jpg"))], partition)
+    (cache,) = open_image_caches([paths], (64, 64), jobs=1, on_failure=lambda path, reason: None, cache="off")
+    images = [cache.load_batch(np.array([row]))[1] for row in range(len(paths))]
+    labels = GroundTruth.read(str(folder)).labels_for(paths, attributes).values
     return [image[0] if len(image) else None for image in images], torch.from_numpy(labels).float()
 
 
-def data_parallel_reference(start: Path, folder: Path, world: int, epochs: int) -> torch.Tensor:
-    """The weights after training as `world` processes train, computed in this one: every process normalises its own
-    part of a batch, and the gradient is that of the mean loss over all images of the batch."""
-    network, _ = load_checkpoint(start)
-    images, labels = images_and_labels(folder, "train", network.config.attributes)
-    groups = [{"params": list(network.parameters())}]
+def flatten_weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([weights.flatten() for weights in model.parameters()])
+
+
+def train_data_parallel_reference(start: Path, folder: Path, world: int, epochs: int) -> torch.Tensor:
+    """The weights after training as `world` processes do, computed in this process.
+
+    Each process normalizes its share of a batch. The gradient is that of the mean loss over all images of the batch.
+    """
+    model, _ = load_checkpoint(start)
+    images, labels = load_images_and_labels(folder, "train", model.config.attributes)
+    groups = [{"params": list(model.parameters())}]
     optimizer = torch.optim.SGD(groups, lr=2e-5, momentum=0.9, nesterov=True)
     for epoch in range(epochs):
         for rows in epoch_batches(len(images), BATCH, 0, epoch):
             shares = (rows[share_of_batch(len(rows), ProcessInfo(rank, world))] for rank in range(world))
-            parts = [[row for row in share if images[row] is not None] for share in shares]
-            parts = [part for part in parts if len(part) > 1]
+            decodable = ([row for row in share if images[row] is not None] for share in shares)
+            parts = [part for part in decodable if len(part) > 1]
             total = sum(map(len, parts))
             optimizer.zero_grad()
             for part in parts:
                 pixels = upload_as_float(np.stack([images[row] for row in part]), torch.device("cpu"))
-                loss = LOSSES["bce"](network.train()(pixels), labels[part])
+                loss = LOSSES["bce"](model.train()(pixels), labels[part])
                 (loss * len(part) / total).backward()
             optimizer.step()
-    return torch.cat([weights.flatten() for weights in network.parameters()])
+    return flatten_weights(model)
 
 
-@pytest.mark.parametrize("broken", [2, 3], indirect=True)
-def test_gradients_are_averaged_over_all_images_of_a_batch(broken: tuple[Path, int], run: Run, tmp_path: Path) -> None:
-    """With batches that do not divide evenly, and of which one process has no image that can be decoded."""
-    folder, world = broken
-    line = [folder, *LINE, "--no-augment", "--dropout", "0"]
-    run("train", *line, "-o", tmp_path / "start", "--epochs", "0")
-    done = together(world, command("train", *line, "-o", tmp_path / "shared"))
-    assert [process.returncode for process in done] == [3, *[0] * (world - 1)], done[1].stderr
-    assert done[1].stdout == b""
-    start, shared = (
-        torch.cat([weights.flatten() for weights in load_checkpoint(tmp_path / name / "last.pt")[0].parameters()])
-        for name in ("start", "shared")
-    )
-    expected = data_parallel_reference(tmp_path / "start" / "last.pt", folder, world, epochs=2)
+@pytest.mark.parametrize("damaged", [2, 3], indirect=True)
+def test_gradients_are_averaged_over_all_images_of_a_batch(damaged: tuple[Path, int], run: Run, tmp_path: Path) -> None:
+    """Batches do not divide evenly, and in one of them a process cannot decode any image."""
+    folder, world = damaged
+    arguments = [folder, *TRAIN_OPTIONS, "--no-augment", "--dropout", "0"]
+    run("train", *arguments, "-o", tmp_path / "start", "--epochs", "0")
+    completed = run_processes(world, command("train", *arguments, "-o", tmp_path / "shared"))
+    assert exit_codes(completed) == [3, *[0] * (world - 1)], completed[1].stderr
+    assert completed[1].stdout == b""
+    start, shared = (flatten_weights(load_checkpoint(tmp_path / name / "last.pt")[0]) for name in ("start", "shared"))
+    with single_threaded():  # as --jobs 1, so that both round alike
+        expected = train_data_parallel_reference(tmp_path / "start" / "last.pt", folder, world, epochs=2)
     assert (expected - start).norm() > 0
-    assert (expected - shared).norm() < 0.02 * (expected - start).norm()
+    assert (expected - shared).norm() < 0.005 * (expected - start).norm()
 
 
-@pytest.mark.parametrize("broken", [2], indirect=True)
-def test_what_is_validated_is_what_is_kept(broken: tuple[Path, int], run: Run, tmp_path: Path) -> None:
-    """Though each process normalises by its own statistics, and has one image at times, of which there are none."""
-    folder, world = broken
-    line = (folder, *LINE, "--lr", "0.01", "--no-sync-batchnorm")
-    done = together(world, command("train", *line, "-o", tmp_path / "run"))
-    assert [process.returncode for process in done] == [3, *[0] * (world - 1)], done[-1].stderr
-    network, _ = load_checkpoint(tmp_path / "run" / "last.pt")
-    images, truth = images_and_labels(folder, "valid", network.config.attributes)
-    shown = upload_as_float(np.stack(images), torch.device("cpu"))
-    loss = LOSSES["bce"](torch.logit(predict_probabilities(network.eval(), shown, bfloat16=False)), truth)
-    assert history(tmp_path / "run")[-1]["valid_loss"] == pytest.approx(float(loss), abs=2e-6)
+@pytest.mark.parametrize("damaged", [2], indirect=True)
+def test_the_validated_weights_are_saved(damaged: tuple[Path, int], run: Run, tmp_path: Path) -> None:
+    """Even if batch norm statistics differ between processes, and a share of one image has none."""
+    folder, world = damaged
+    arguments = (folder, *TRAIN_OPTIONS, "--lr", "0.01", "--no-sync-batchnorm")
+    completed = run_processes(world, command("train", *arguments, "-o", tmp_path / "run"))
+    assert exit_codes(completed) == [3, *[0] * (world - 1)], completed[-1].stderr
+    model, _ = load_checkpoint(tmp_path / "run" / "last.pt")
+    images, labels = load_images_and_labels(folder, "valid", model.config.attributes)
+    pixels = upload_as_float(np.stack(images), torch.device("cpu"))
+    loss = LOSSES["bce"](torch.logit(predict_probabilities(model.eval(), pixels, bfloat16=False)), labels)
+    assert read_history(tmp_path / "run")[-1]["valid_loss"] == pytest.approx(float(loss), abs=2e-6)
 
 
-def test_a_batch_must_have_two_images_for_each(drawn: Drawn, tmp_path: Path) -> None:
-    line = command("train", drawn.folder, *TINY, "--batch", "3", "--jobs", "1", "-o", tmp_path / "run")
-    for process in together(2, line):
+def test_a_batch_needs_two_images_per_process(synthetic: SyntheticFaces, tmp_path: Path) -> None:
+    line = command("train", synthetic.folder, *TINY, "--batch", "3", "--jobs", "1", "-o", tmp_path / "run")
+    for process in run_processes(2, line):
         assert process.returncode == 1
-        assert b"batch is 3; for two images a process it must be at least 4" in process.stderr
+        assert b"batch is 3; for two images per process it must be at least 4" in process.stderr
 
 
 @pytest.mark.parametrize("amp", ["auto", "bf16"])
-def test_gradients_lie_as_the_average_of_processes_wants_them(drawn: Drawn, tmp_path: Path, amp: str) -> None:
-    """Else torch warns that it has to copy them."""
+def test_gradients_have_the_memory_format_that_torch_expects(
+    synthetic: SyntheticFaces, tmp_path: Path, amp: str
+) -> None:
+    """torch warns if it has to copy gradients to average them over processes."""
     settings = ("--backbone", "mobilenet_v2", "--amp", amp, "--jobs", "1")
-    line = command("train", drawn.folder, *TINY, *settings, "-o", tmp_path / "run")
-    for process in together(2, line):
+    line = command("train", synthetic.folder, *TINY, *settings, "-o", tmp_path / "run")
+    for process in run_processes(2, line):
         assert process.returncode == 0 and b"Warning" not in process.stderr, process.stderr

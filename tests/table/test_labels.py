@@ -1,43 +1,58 @@
-"""What is known of images, matched by file name."""
+"""Ground-truth labels from all kinds of sources, matched to images by file name."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facetools.table import streams
-from facetools.table.columns import AttributeColumns, Table, TableError
-from facetools.training.teachers import read_teacher_scores
+from facetools.table.columns import TableError
+from facetools.table.labels import GroundTruth
+
+LIST = "2\nBald Male Young\na/1.jpg -1 1 1\na/2.jpg 1 -1 1\n"
+TABLE = (
+    '{"path":"a/1.jpg","labels":{"Bald":0,"Male":1,"Young":1}}\n'
+    '{"path":"2.jpg","labels":{"Bald":1,"Male":0,"Young":1}}\n'
+)
 
 
-def written(path: Path, names: tuple[str, ...], scores: np.ndarray, files: list[bytes]) -> str:
-    with streams.open_writer(str(path), "npy") as writer:
-        writer.write(Table(np.array(files), AttributeColumns(names, scores.astype(np.float32))))
-    return str(path)
+@pytest.fixture(params=["list", "folder", "table"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "list_attr_celeba.txt").write_text(LIST)
+    (tmp_path / "faces.jsonl").write_text(TABLE)
+    paths = {"list": tmp_path / "list_attr_celeba.txt", "folder": tmp_path, "table": tmp_path / "faces.jsonl"}
+    return str(paths[request.param])
 
 
-def test_several_teachers_have_the_scores_of_their_mean_logits(tmp_path: Path) -> None:
-    files = [b"a/1.jpg", b"a/2.jpg", b"a/3.jpg"]
-    one = np.array([[0.5, 0.2], [0.9, 0.0], [0.5, 1.0]])
-    other = np.array([[0.5, 0.2], [0.1, 0.0], [0.9, 0.5]])
-    sources = [
-        written(tmp_path / "one.npy", ("Left", "Right"), one, files),
-        written(tmp_path / "other.npy", ("Right", "Left"), other[::-1, ::-1], files[::-1]),
-    ]
-    found = read_teacher_scores(sources, ["b.zip/3.jpg", "2.jpg", "1.jpg"], ("Right", "Left"))
-    assert found.dtype == np.float32
-    # (1 and 1/2), (1/2 and 9/10): odds of 10^3 and of 3; (9/10 and 1/10): odds of 1.
-    expected = [[1000 / 1001, 0.75], [1e-6, 0.5], [0.2, 0.5]]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_allclose(read_teacher_scores(sources[:1], ["1.jpg"], ("Left",)), [[0.5]])
+def test_labels_are_matched_by_file_name(source: str) -> None:
+    truth = GroundTruth.read(source)
+    labels = truth.labels_for(["faces.zip/2.jpg", "x/y/1.jpg", "2.jpg"])
+    assert truth.names == labels.names == ("Bald", "Male", "Young")
+    assert labels.values.dtype == np.uint8
+    assert labels.values.tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1]]
 
 
-def test_a_teacher_has_something_to_say_of_all(tmp_path: Path) -> None:
-    source = written(tmp_path / "one.npy", ("Left",), np.array([[0.5]]), [b"1.jpg"])
-    with pytest.raises(TableError, match=r"one\.npy: no scores of 2\.jpg"):
-        read_teacher_scores([source], ["1.jpg", "2.jpg"], ("Left",))
-    with pytest.raises(TableError, match=r"one\.npy: no scores of attribute Right"):
-        read_teacher_scores([source], ["1.jpg"], ("Left", "Right"))
-    (tmp_path / "labels.jsonl").write_text('{"path":"1.jpg","labels":{"Left":1}}\n')
-    with pytest.raises(TableError, match=r"labels\.jsonl: no scores with paths"):
-        read_teacher_scores([str(tmp_path / "labels.jsonl")], ["1.jpg"], ("Left",))
+def test_labels_can_be_limited_to_attributes(source: str) -> None:
+    truth = GroundTruth.read(source, ("Young", "Smiling", "Bald"))
+    assert truth.names == ("Young", "Bald")
+    assert truth.labels_for(["1.jpg"]).values.tolist() == [[1, 0]]
+    assert truth.labels_for(["1.jpg"], ("Bald",)).values.tolist() == [[0]]
+    with pytest.raises(TableError, match="no labels for any of the attributes Smiling"):
+        GroundTruth.read(source, ("Smiling",))
+
+
+def test_images_without_labels_are_reported(source: str) -> None:
+    failures: list[tuple[str, str]] = []
+    labeled = GroundTruth.read(source).filter_labeled(
+        ["2.jpg", "3.jpg", "b/1.jpg"], lambda path, reason: failures.append((path, reason))
+    )
+    assert labeled == ["2.jpg", "b/1.jpg"]
+    assert failures == [("3.jpg", f"has no labels in {source}")]
+
+
+def test_a_table_without_labels_or_paths_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "faces.jsonl"
+    for row in ('{"path":"1.jpg","cluster":1}', '{"labels":{"Bald":1}}'):
+        path.write_text(row)
+        with pytest.raises(TableError, match=r"faces\.jsonl: no labels with paths"):
+            GroundTruth.read(str(path))

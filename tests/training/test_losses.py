@@ -1,4 +1,4 @@
-"""The losses against their formulas in NumPy."""
+"""Losses against their formulas in NumPy."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def value(loss: str, logits: np.ndarray, labels: np.ndarray) -> float:
     return LOSSES[loss](torch.from_numpy(logits), torch.from_numpy(labels)).item()
 
 
-def test_cosine_is_equation_1() -> None:
+def test_cosine_equals_equation_1_of_the_paper() -> None:
     by_face = [
         -sum(y * p for y, p in zip(labels, scores, strict=True))
         / (np.sqrt(sum(y**2 for y in labels)) * np.sqrt(sum(p**2 for p in scores)))
@@ -26,28 +26,30 @@ def test_cosine_is_equation_1() -> None:
     assert value("cosine", LOGITS, LABELS) == pytest.approx(np.mean(by_face), rel=1e-12)
 
 
-def test_cosine_by_hand() -> None:
-    # p = (3/4, 1/4), y = (1, 0): the cosine of their angle is 3 / sqrt(10).
+def test_cosine_of_known_vectors() -> None:
+    # p = (3/4, 1/4) and y = (1, 0) have the cosine 3 / sqrt(10).
     assert value("cosine", np.log([[3.0, 1 / 3]]), np.array([[1.0, 0.0]])) == pytest.approx(-3 / np.sqrt(10))
     assert value("cosine", np.array([[40.0, -40.0]]), np.array([[1.0, 0.0]])) == pytest.approx(-1)
     assert value("cosine", np.array([[-40.0, 40.0]]), np.array([[1.0, 0.0]])) == pytest.approx(0)
 
 
-def test_focal_is_its_formula() -> None:
-    right = np.where(LABELS == 1, SCORES, 1 - SCORES)
-    assert value("focal", LOGITS, LABELS) == pytest.approx(np.mean(-((1 - right) ** 2) * np.log(right)), rel=1e-12)
+def test_focal_equals_its_formula() -> None:
+    true_class = np.where(LABELS == 1, SCORES, 1 - SCORES)
+    assert value("focal", LOGITS, LABELS) == pytest.approx(
+        np.mean(-((1 - true_class) ** 2) * np.log(true_class)), rel=1e-12
+    )
 
 
-def test_the_others_are_their_formulas() -> None:
-    right = np.where(LABELS == 1, SCORES, 1 - SCORES)
-    assert value("bce", LOGITS, LABELS) == pytest.approx(-np.mean(np.log(right)), rel=1e-12)
+def test_other_losses_equal_their_formulas() -> None:
+    true_class = np.where(LABELS == 1, SCORES, 1 - SCORES)
+    assert value("bce", LOGITS, LABELS) == pytest.approx(-np.mean(np.log(true_class)), rel=1e-12)
     assert value("mse", LOGITS, LABELS) == pytest.approx(np.mean((SCORES - LABELS) ** 2), rel=1e-12)
     assert value("mae", LOGITS, LABELS) == pytest.approx(np.mean(np.abs(SCORES - LABELS)), rel=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_value_and_gradient_are_finite_at_the_extremes(loss: str) -> None:
-    """float32 logits so far out that their sigmoid is exactly 0 or 1, and faces that show nothing or everything."""
+def test_value_and_gradient_are_finite_for_extreme_logits(loss: str) -> None:
+    """Logits whose float32 sigmoid is exactly 0 or 1, and faces with no or all attributes."""
     for label in (0.0, 1.0):
         for extreme in (-1e4, 0.0, 1e4):
             logits = torch.full((2, 4), extreme, requires_grad=True)
@@ -57,7 +59,7 @@ def test_value_and_gradient_are_finite_at_the_extremes(loss: str) -> None:
             assert torch.isfinite(logits.grad).all()
 
 
-def test_cosine_of_a_face_without_attributes_is_zero_and_teaches_nothing() -> None:
+def test_cosine_of_a_face_without_attributes_has_no_gradient() -> None:
     logits = torch.from_numpy(LOGITS).requires_grad_()
     labels = torch.from_numpy(LABELS.copy())
     labels[2] = 0

@@ -1,53 +1,44 @@
-// Packed attribute codes: bit j of word w is attribute 64 w + j. One to four words, up to 256 attributes.
+// Packed attribute codes: bit j of word w is attribute 64 w + j.
+//
+// Symbols used throughout codes/:
+//   d            number of distinct codes
+//   counts[i]    faces with code i, at least 1: a count of n means the same as n equal rows
+//   attributes   bits in use per code, 0 to 256; all bits beyond them are 0
+//   planes       bytes in use per code: ceil(attributes / 8), at least 1
+//   threads      number of threads; results do not depend on it
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
-
-#include "codes/parallel.hpp"
 
 namespace facetools {
 
 inline constexpr int max_words = 4;
 
-// A view of n codes of `width` words, row after row.
+// A view of codes.
 struct Codes {
-  const std::uint64_t* words;
-  std::size_t size;
-  int width;
+  const std::uint64_t* words;  // (size, width)
+  std::size_t size;            // number of codes
+  int width;                   // words per code, 1 to max_words
 
   const std::uint64_t* operator[](std::size_t i) const { return words + i * static_cast<std::size_t>(width); }
 };
 
-// Calls body with the width as a compile-time constant: body.template operator()<W>().
-template <class Body>
-decltype(auto) with_width(int width, const Body& body) {
-  switch (width) {
-    case 1: return body.template operator()<1>();
-    case 2: return body.template operator()<2>();
-    case 3: return body.template operator()<3>();
-    case 4: return body.template operator()<4>();
-    default: throw std::invalid_argument("codes: 1 to 4 words are known");
+inline std::size_t plane_count(std::size_t attributes) { return std::max<std::size_t>(1, (attributes + 7) / 8); }
+
+// The bits that are not the same in all codes, in ascending order.
+inline std::vector<std::size_t> varying_bits(const Codes& codes) {
+  std::vector<std::size_t> bits;
+  for (std::size_t w = 0; w < static_cast<std::size_t>(codes.width); ++w) {
+    std::uint64_t varying = 0;
+    for (std::size_t i = 0; i < codes.size; ++i) varying |= codes[i][w] ^ codes[0][w];
+    for (; varying; varying &= varying - 1)
+      bits.push_back(64 * w + static_cast<std::size_t>(std::countr_zero(varying)));
   }
+  return bits;
 }
-
-// out[i] = the bits (score >= threshold) of row i. Throws on NaN, naming the first row that holds one.
-template <class Score>
-void pack(const Score* scores, std::size_t rows, std::size_t attributes, double threshold, std::uint64_t* out,
-          int threads, Progress& progress);
-
-// out[i] = one byte 0 or 1 for each attribute of code i.
-void unpack(const Codes& codes, std::size_t attributes, std::uint8_t* out, int threads, Progress& progress);
-
-struct Distinct {
-  std::vector<std::uint64_t> codes;  // (d, width), in order of first appearance
-  std::vector<std::int64_t> counts;  // (d,) rows with that code
-  std::vector<std::int64_t> first;   // (d,) first row with that code
-};
-
-// The distinct codes; inverse (n,) receives the number of each row's code. Fewer than 2^32 - 1 distinct codes.
-Distinct distinct(const Codes& codes, std::int64_t* inverse, Progress& progress);
 
 }  // namespace facetools

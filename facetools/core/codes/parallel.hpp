@@ -1,6 +1,7 @@
-// Work split among threads, with progress told from the calling thread.
+// Loops over several threads, with progress reports from the calling thread.
 //
-// A task writes only what is its own, so that no answer depends on the number of threads.
+// The core uses std::thread because PyTorch, FAISS and scikit-learn each bring an OpenMP runtime of their own. Each
+// task writes only to its own output, so that no result depends on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -16,46 +17,53 @@
 
 namespace facetools {
 
-// Tells the share of the work done, ten times a second at most. The report may throw: the work is then abandoned.
+// Reports the completed fraction of the work, from 0 to 1, at most ten times per second.
 class Progress {
  public:
+  // report: called with the fraction, or empty for none. An exception that it throws stops the work.
   explicit Progress(std::function<void(double)> report) : report_(std::move(report)) {}
 
-  void operator()(double share) {
+  // fraction: of the current phase.
+  void operator()(double fraction) {
     const auto now = std::chrono::steady_clock::now();
-    if (!report_ || now - last_ < std::chrono::milliseconds(100)) return;
-    last_ = now;
-    report_(from_ + share * (to_ - from_));
+    if (!report_ || now - last_report_ < std::chrono::milliseconds(100)) return;
+    last_report_ = now;
+    report_(begin_ + fraction * (end_ - begin_));
   }
 
-  // From now on, a share of 0 to 1 stands for from to to of the whole.
-  void phase(double from, double to) {
-    from_ = from;
-    to_ = to;
+  // Starts a phase that covers the fractions begin to end of the whole work.
+  void start_phase(double begin, double end) {
+    begin_ = begin;
+    end_ = end;
   }
 
  private:
   std::function<void(double)> report_;
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-  double from_ = 0, to_ = 1;
+  std::chrono::steady_clock::time_point last_report_ = std::chrono::steady_clock::now();
+  double begin_ = 0, end_ = 1;
 };
 
-// Calls body(task) for each task in 0..tasks-1 on `threads` threads, the calling one included. The first exception stops
-// the others and is rethrown here. Tasks should take well under a tenth of a second, so that progress stays smooth.
+// Calls body(begin, end) for consecutive ranges of at most `grain` items that cover 0 to size, on `threads` threads
+// including the calling one.
+//
+// The first exception stops all threads and is rethrown. A range should take well under a tenth of a second, so that
+// progress reports come regularly.
 template <class Body>
-void parallel_for(int threads, std::size_t tasks, Progress& progress, const Body& body) {
-  std::atomic<std::size_t> next{0};
+void parallel_ranges(int threads, std::size_t size, std::size_t grain, Progress& progress, const Body& body) {
+  const std::size_t tasks = (size + grain - 1) / grain;
+  std::atomic<std::size_t> next_task{0};
   std::atomic<bool> stop{false};
   std::exception_ptr failure;
-  std::mutex guard;
-  const auto work = [&](bool calling) {
+  std::mutex failure_mutex;
+  const auto work = [&](bool reports_progress) {
     try {
-      for (std::size_t task = next.fetch_add(1); !stop && task < tasks; task = next.fetch_add(1)) {
-        body(task);
-        if (calling) progress(static_cast<double>(std::min(next.load(), tasks)) / static_cast<double>(tasks));
+      for (std::size_t task = next_task.fetch_add(1); !stop && task < tasks; task = next_task.fetch_add(1)) {
+        body(task * grain, std::min(size, (task + 1) * grain));
+        if (reports_progress)
+          progress(static_cast<double>(std::min(next_task.load(), tasks)) / static_cast<double>(tasks));
       }
     } catch (...) {
-      const std::lock_guard lock(guard);
+      const std::lock_guard lock(failure_mutex);
       if (!failure) failure = std::current_exception();
       stop = true;
     }
@@ -67,13 +75,6 @@ void parallel_for(int threads, std::size_t tasks, Progress& progress, const Body
     work(true);
   }
   if (failure) std::rethrow_exception(failure);
-}
-
-// The same over the ranges [begin, end) that cut 0..size into pieces of at most grain.
-template <class Body>
-void parallel_ranges(int threads, std::size_t size, std::size_t grain, Progress& progress, const Body& body) {
-  parallel_for(threads, (size + grain - 1) / grain, progress,
-               [&](std::size_t task) { body(task * grain, std::min(size, (task + 1) * grain)); });
 }
 
 }  // namespace facetools

@@ -1,7 +1,8 @@
+// The kernels for AVX2, FMA and POPCNT: 32 bytes or 8 floats per vector.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "simd/vector_kernels.hpp"
+#include "simd/byte_vector_kernels.hpp"
 
 namespace facetools {
 
@@ -16,23 +17,23 @@ struct Avx2 {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
   }
   static void store(std::uint8_t* bytes, Vector a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes), a); }
-  static Vector least(Vector a, Vector b) { return _mm256_min_epu8(a, b); }
-  static Vector greatest(Vector a, Vector b) { return _mm256_max_epu8(a, b); }
+  static Vector min(Vector a, Vector b) { return _mm256_min_epu8(a, b); }
+  static Vector max(Vector a, Vector b) { return _mm256_max_epu8(a, b); }
   static Vector splat(std::uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
   static Vector distance(Vector a, Vector b) {
-    const Vector bits_of = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
-                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-    const Vector nibble = splat(15), x = _mm256_xor_si256(a, b);
-    return add(_mm256_shuffle_epi8(bits_of, _mm256_and_si256(x, nibble)),
-               _mm256_shuffle_epi8(bits_of, _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble)));
+    const Vector nibble_popcount = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
+                                                    0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const Vector low_nibble = splat(15), x = _mm256_xor_si256(a, b);
+    return add(_mm256_shuffle_epi8(nibble_popcount, _mm256_and_si256(x, low_nibble)),
+               _mm256_shuffle_epi8(nibble_popcount, _mm256_and_si256(_mm256_srli_epi16(x, 4), low_nibble)));
   }
   static Vector add(Vector a, Vector b) { return _mm256_add_epi8(a, b); }
   static std::uint64_t at_most(Vector bytes, Vector limit) {
     return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(bytes, limit), bytes)));
   }
 
-  // shuffle looks up 16 bytes by the low four bits, and gives 0 where the top bit is set: in row r of the table,
-  // wherever the upper four bits are not r.
+  // A shuffle looks up 16 table bytes by the low four bits of an index, and returns 0 where its top bit is set. The
+  // index for row r of the table (entries 16 r to 16 r + 15) sets the top bit wherever the upper four bits are not r.
   template <int entries>
   struct Index {
     explicit Index(Vector bytes) {
@@ -46,21 +47,21 @@ struct Avx2 {
   struct Table {
     Vector row[entries / 16];
 
-    void load(const std::uint8_t* digits) {
+    void load(const std::uint8_t* bytes) {
       for (int r = 0; r < entries / 16; ++r)
-        row[r] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(digits + 16 * r)));
+        row[r] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * r)));
     }
     Vector at(const Index<entries>& index) const {
-      Vector found = _mm256_shuffle_epi8(row[0], index.row[0]);
+      Vector result = _mm256_shuffle_epi8(row[0], index.row[0]);
       for (int r = 1; r < entries / 16; ++r)
-        found = _mm256_or_si256(found, _mm256_shuffle_epi8(row[r], index.row[r]));
-      return found;
+        result = _mm256_or_si256(result, _mm256_shuffle_epi8(row[r], index.row[r]));
+      return result;
     }
   };
 
   static Total zero() { return _mm256_setzero_si256(); }
-  static Total dot(Total total, Vector digits, Vector weights) {  // 2 * 255 * 63 fits 16 bits
-    const Vector pairs = _mm256_maddubs_epi16(digits, weights);
+  static Total dot(Total total, Vector values, Vector weights) {
+    const Vector pairs = _mm256_maddubs_epi16(values, weights);  // at most 2 * 255 * 63, which fits 16 signed bits
     return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   static std::uint32_t sum(Total total) {
@@ -86,8 +87,18 @@ struct Avx2Floats {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static constexpr Kernels level{"avx2", sum_runs<Avx2>, sum_loose, root_sums, within<Avx2>,
-                                 distances<Avx2>, approach<Avx2>, screen<Avx2Floats>, nearest, potentials};
+  static constexpr Kernels level{
+      .name = "avx2",
+      .sum_block_runs = sum_block_runs<Avx2>,
+      .sum_small_clusters = sum_small_clusters,
+      .sum_weighted_euclidean = sum_weighted_euclidean,
+      .within_radius = within_radius<Avx2>,
+      .hamming_distances = hamming_distances<Avx2>,
+      .update_nearest = update_nearest<Avx2>,
+      .screen = screen<Avx2Floats>,
+      .nearest_centroids = nearest_centroids,
+      .seeding_potentials = seeding_potentials,
+  };
   return level;
 }
 

@@ -1,7 +1,8 @@
+// The kernels for AVX-512 F, BW, VBMI, VNNI, BITALG and VPOPCNTDQ: 64 bytes or 16 floats per vector.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "simd/vector_kernels.hpp"
+#include "simd/byte_vector_kernels.hpp"
 
 namespace facetools {
 
@@ -14,20 +15,21 @@ struct Avx512 {
 
   static Vector load(const std::uint8_t* bytes) { return _mm512_loadu_si512(bytes); }
   static void store(std::uint8_t* bytes, Vector a) { _mm512_storeu_si512(bytes, a); }
-  static Vector least(Vector a, Vector b) { return _mm512_min_epu8(a, b); }
-  static Vector greatest(Vector a, Vector b) { return _mm512_max_epu8(a, b); }
+  static Vector min(Vector a, Vector b) { return _mm512_min_epu8(a, b); }
+  static Vector max(Vector a, Vector b) { return _mm512_max_epu8(a, b); }
   static Vector splat(std::uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
   static Vector distance(Vector a, Vector b) { return _mm512_popcnt_epi8(_mm512_xor_si512(a, b)); }
   static Vector add(Vector a, Vector b) { return _mm512_add_epi8(a, b); }
   static std::uint64_t at_most(Vector bytes, Vector limit) { return _mm512_cmple_epu8_mask(bytes, limit); }
 
+  // A permutation looks up 128 bytes by the low seven bits of an index; the top bit selects between two of them.
   template <int entries>
   struct Index {
-    explicit Index(Vector bytes) : low(bytes) {
-      if constexpr (entries > 128) upper = _mm512_movepi8_mask(bytes);
+    explicit Index(Vector indices) : bytes(indices) {
+      if constexpr (entries > 128) top_bit = _mm512_movepi8_mask(indices);
     }
-    Vector low;
-    __mmask64 upper = 0;
+    Vector bytes;
+    __mmask64 top_bit = 0;
   };
 
   template <int entries>
@@ -35,23 +37,23 @@ struct Avx512 {
     static constexpr int vectors = entries <= 64 ? 1 : entries <= 128 ? 2 : 4;
     Vector part[vectors];
 
-    void load(const std::uint8_t* digits) {
-      for (int v = 0; v < vectors; ++v) part[v] = Avx512::load(digits + 64 * v);
+    void load(const std::uint8_t* bytes) {
+      for (int v = 0; v < vectors; ++v) part[v] = Avx512::load(bytes + 64 * v);
     }
     Vector at(const Index<entries>& index) const {
       if constexpr (vectors == 1) {
-        return _mm512_permutexvar_epi8(index.low, part[0]);
+        return _mm512_permutexvar_epi8(index.bytes, part[0]);
       } else if constexpr (vectors == 2) {
-        return _mm512_permutex2var_epi8(part[0], index.low, part[1]);
+        return _mm512_permutex2var_epi8(part[0], index.bytes, part[1]);
       } else {
-        return _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(part[0], index.low, part[1]), index.upper,
-                                    _mm512_permutex2var_epi8(part[2], index.low, part[3]));
+        return _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(part[0], index.bytes, part[1]), index.top_bit,
+                                    _mm512_permutex2var_epi8(part[2], index.bytes, part[3]));
       }
     }
   };
 
   static Total zero() { return _mm512_setzero_si512(); }
-  static Total dot(Total total, Vector digits, Vector weights) { return _mm512_dpbusd_epi32(total, digits, weights); }
+  static Total dot(Total total, Vector values, Vector weights) { return _mm512_dpbusd_epi32(total, values, weights); }
   static std::uint32_t sum(Total total) { return static_cast<std::uint32_t>(_mm512_reduce_add_epi32(total)); }
 };
 
@@ -68,8 +70,18 @@ struct Avx512Floats {
 }  // namespace
 
 const Kernels& avx512_kernels() {
-  static constexpr Kernels level{"avx512", sum_runs<Avx512>, sum_loose, root_sums, within<Avx512>,
-                                 distances<Avx512>, approach<Avx512>, screen<Avx512Floats>, nearest, potentials};
+  static constexpr Kernels level{
+      .name = "avx512",
+      .sum_block_runs = sum_block_runs<Avx512>,
+      .sum_small_clusters = sum_small_clusters,
+      .sum_weighted_euclidean = sum_weighted_euclidean,
+      .within_radius = within_radius<Avx512>,
+      .hamming_distances = hamming_distances<Avx512>,
+      .update_nearest = update_nearest<Avx512>,
+      .screen = screen<Avx512Floats>,
+      .nearest_centroids = nearest_centroids,
+      .seeding_potentials = seeding_potentials,
+  };
   return level;
 }
 

@@ -1,3 +1,4 @@
+// The choice of the SIMD level at run time.
 #include "simd/kernels.hpp"
 
 #include <cstdlib>
@@ -10,8 +11,8 @@ namespace facetools {
 
 namespace {
 
-// From the most to the least capable.
-std::vector<const Kernels*> available() {
+// The levels that this processor supports, the fastest first.
+std::vector<const Kernels*> supported_levels() {
   std::vector<const Kernels*> levels;
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -28,23 +29,24 @@ std::vector<const Kernels*> available() {
   return levels;
 }
 
-const Kernels& choose() {
-  const auto levels = available();
-  const char* wanted = std::getenv("FACETOOLS_SIMD");
-  if (!wanted || !*wanted) return *levels.front();
-  std::string known;
+const Kernels& choose_level() {
+  const auto levels = supported_levels();
+  const char* requested = std::getenv("FACETOOLS_SIMD");
+  if (!requested || !*requested) return *levels.front();
+  std::string names;
   for (const Kernels* level : levels) {
-    if (std::string_view(wanted) == level->name) return *level;
-    known += (known.empty() ? "" : ", ") + std::string(level->name);
+    if (std::string_view(requested) == level->name) return *level;
+    names += (names.empty() ? "" : ", ") + std::string(level->name);
   }
-  throw std::invalid_argument("FACETOOLS_SIMD: " + std::string(wanted) + " is not to be had here (" + known + ")");
+  throw std::invalid_argument("FACETOOLS_SIMD: " + std::string(requested) +
+                              " is not available on this machine (available: " + names + ")");
 }
 
 }  // namespace
 
 const Kernels& kernels() {
-  static const Kernels& chosen = choose();
-  return chosen;
+  static const Kernels& level = choose_level();
+  return level;
 }
 
 const Kernels& kernels_for(std::size_t bits) { return bits > 255 ? portable_kernels() : kernels(); }

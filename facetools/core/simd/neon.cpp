@@ -1,7 +1,8 @@
+// The kernels for NEON: 16 bytes or 4 floats per vector.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
-#include "simd/vector_kernels.hpp"
+#include "simd/byte_vector_kernels.hpp"
 
 namespace facetools {
 
@@ -14,8 +15,8 @@ struct Neon {
 
   static Vector load(const std::uint8_t* bytes) { return vld1q_u8(bytes); }
   static void store(std::uint8_t* bytes, Vector a) { vst1q_u8(bytes, a); }
-  static Vector least(Vector a, Vector b) { return vminq_u8(a, b); }
-  static Vector greatest(Vector a, Vector b) { return vmaxq_u8(a, b); }
+  static Vector min(Vector a, Vector b) { return vminq_u8(a, b); }
+  static Vector max(Vector a, Vector b) { return vmaxq_u8(a, b); }
   static Vector splat(std::uint8_t byte) { return vdupq_n_u8(byte); }
   static Vector distance(Vector a, Vector b) { return vcntq_u8(veorq_u8(a, b)); }
   static Vector add(Vector a, Vector b) { return vaddq_u8(a, b); }
@@ -28,7 +29,7 @@ struct Neon {
 
   template <int entries>
   struct Index {
-    explicit Index(Vector found) : bytes(found) {}
+    explicit Index(Vector indices) : bytes(indices) {}
     Vector bytes;
   };
 
@@ -37,22 +38,23 @@ struct Neon {
     static constexpr int parts = (entries + 63) / 64;
     uint8x16x4_t part[parts];
 
-    void load(const std::uint8_t* digits) {
-      for (int v = 0; v < parts; ++v) part[v] = {{Neon::load(digits + 64 * v), Neon::load(digits + 64 * v + 16),
-                                                  Neon::load(digits + 64 * v + 32), Neon::load(digits + 64 * v + 48)}};
+    void load(const std::uint8_t* bytes) {
+      for (int v = 0; v < parts; ++v) part[v] = {{Neon::load(bytes + 64 * v), Neon::load(bytes + 64 * v + 16),
+                                                  Neon::load(bytes + 64 * v + 32), Neon::load(bytes + 64 * v + 48)}};
     }
-    Vector at(const Index<entries>& index) const {  // out of its 64 bytes, a part gives 0
-      Vector found = vqtbl4q_u8(part[0], index.bytes);
+    // A lookup returns 0 for indices outside the 64 bytes of its part.
+    Vector at(const Index<entries>& index) const {
+      Vector result = vqtbl4q_u8(part[0], index.bytes);
       for (int v = 1; v < parts; ++v)
-        found = vorrq_u8(found, vqtbl4q_u8(part[v], vsubq_u8(index.bytes, splat(static_cast<std::uint8_t>(64 * v)))));
-      return found;
+        result = vorrq_u8(result, vqtbl4q_u8(part[v], vsubq_u8(index.bytes, splat(static_cast<std::uint8_t>(64 * v)))));
+      return result;
     }
   };
 
   static Total zero() { return vdupq_n_u32(0); }
-  static Total dot(Total total, Vector digits, Vector weights) {
-    total = vpadalq_u16(total, vmull_u8(vget_low_u8(digits), vget_low_u8(weights)));
-    return vpadalq_u16(total, vmull_high_u8(digits, weights));
+  static Total dot(Total total, Vector values, Vector weights) {
+    total = vpadalq_u16(total, vmull_u8(vget_low_u8(values), vget_low_u8(weights)));
+    return vpadalq_u16(total, vmull_high_u8(values, weights));
   }
   static std::uint32_t sum(Total total) { return vaddvq_u32(total); }
 };
@@ -73,8 +75,18 @@ struct NeonFloats {
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static constexpr Kernels level{"neon", sum_runs<Neon>, sum_loose, root_sums, within<Neon>,
-                                 distances<Neon>, approach<Neon>, screen<NeonFloats>, nearest, potentials};
+  static constexpr Kernels level{
+      .name = "neon",
+      .sum_block_runs = sum_block_runs<Neon>,
+      .sum_small_clusters = sum_small_clusters,
+      .sum_weighted_euclidean = sum_weighted_euclidean,
+      .within_radius = within_radius<Neon>,
+      .hamming_distances = hamming_distances<Neon>,
+      .update_nearest = update_nearest<Neon>,
+      .screen = screen<NeonFloats>,
+      .nearest_centroids = nearest_centroids,
+      .seeding_potentials = seeding_potentials,
+  };
   return level;
 }
 

@@ -1,73 +1,76 @@
-// The specification: every other level must give the same integers.
-#include "simd/centroids.hpp"
-#include "simd/loose_codes.hpp"
-#include "simd/root_sums.hpp"
+// The kernels in portable C++: the specification that every other level matches bit for bit.
+#include "simd/centroid_tables.hpp"
 #include "simd/screen.hpp"
+#include "simd/small_clusters.hpp"
+#include "simd/weighted_euclidean.hpp"
 
 namespace facetools {
 
 namespace {
 
-struct Distances {
-  std::uint16_t of[64] = {};
+// The Hamming distances between a row and the 64 codes of a block.
+struct BlockDistances {
+  std::uint16_t value[64] = {};
 
-  Distances(const std::uint8_t* block, int planes, const std::uint8_t* row) {
+  BlockDistances(const std::uint8_t* block, int planes, const std::uint8_t* row) {
     for (int p = 0; p < planes; ++p)
       for (int i = 0; i < 64; ++i)
-        of[i] = static_cast<std::uint16_t>(of[i] + bit_count(static_cast<std::uint8_t>(row[p] ^ block[64 * p + i])));
+        value[i] =
+            static_cast<std::uint16_t>(value[i] + popcount(static_cast<std::uint8_t>(row[p] ^ block[64 * p + i])));
   }
 };
 
-void sum_runs(const std::uint8_t* blocks, int planes, const Run* runs, std::size_t run_count, const std::uint8_t* rows,
-              std::size_t row_count, const DistanceTable& table, Sum* sums, std::size_t clusters) {
+void sum_block_runs(const std::uint8_t* blocks, int planes, const BlockRun* runs, std::size_t run_count,
+                    const std::uint8_t* rows, std::size_t row_count, const DistanceTable& table, FixedPointSum* sums,
+                    std::size_t clusters) {
   const std::size_t stride = 64 * (static_cast<std::size_t>(planes) + 1);
-  for (const Run* run = runs; run < runs + run_count; ++run)
+  for (const BlockRun* run = runs; run < runs + run_count; ++run)
     for (std::size_t r = 0; r < row_count; ++r) {
-      Sum sum;
+      FixedPointSum sum;
       for (std::size_t b = run->first; b < run->first + run->blocks; ++b) {
         const std::uint8_t* block = blocks + b * stride;
-        const Distances distance(block, planes, rows + r * static_cast<std::size_t>(planes));
-        for (int i = 0; i < 64; ++i) add(sum, block[64 * planes + i], table.value[distance.of[i]]);
+        const BlockDistances distance(block, planes, rows + r * static_cast<std::size_t>(planes));
+        for (int i = 0; i < 64; ++i) add(sum, block[64 * planes + i], table.value[distance.value[i]]);
       }
-      Sum& total = sums[r * clusters + run->cluster];
+      FixedPointSum& total = sums[r * clusters + run->cluster];
       total.low += sum.low << run->shift;
       total.high += sum.high << run->shift;
     }
 }
 
-void within(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
-            std::uint32_t radius, std::uint64_t* masks) {
+void within_radius(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
+                   std::uint32_t radius, std::uint64_t* masks) {
   for (std::size_t b = 0; b < block_count; ++b) {
-    const Distances distance(blocks + b * 64 * (static_cast<std::size_t>(planes) + 1), planes, row);
+    const BlockDistances distance(blocks + b * 64 * (static_cast<std::size_t>(planes) + 1), planes, row);
     masks[b] = 0;
-    for (int i = 0; i < 64; ++i) masks[b] |= std::uint64_t{distance.of[i] <= radius} << i;
+    for (int i = 0; i < 64; ++i) masks[b] |= std::uint64_t{distance.value[i] <= radius} << i;
   }
 }
 
-void distances(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
-               std::uint8_t* out) {
+void hamming_distances(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
+                       std::uint8_t* distances) {
   for (std::size_t b = 0; b < block_count; ++b) {
-    const Distances distance(blocks + b * 64 * (static_cast<std::size_t>(planes) + 1), planes, row);
-    for (int i = 0; i < 64; ++i) *out++ = static_cast<std::uint8_t>(distance.of[i]);
+    const BlockDistances distance(blocks + b * 64 * (static_cast<std::size_t>(planes) + 1), planes, row);
+    for (int i = 0; i < 64; ++i) *distances++ = static_cast<std::uint8_t>(distance.value[i]);
   }
 }
 
-std::uint8_t approach(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
-                      std::uint8_t* nearest) {
-  std::uint8_t least = 255;
+std::uint8_t update_nearest(const std::uint8_t* blocks, int planes, std::size_t block_count, const std::uint8_t* row,
+                            std::uint8_t* nearest) {
+  std::uint8_t minimum = 255;
   for (std::size_t b = 0; b < block_count; ++b) {
     const std::uint8_t* block = blocks + b * 64 * (static_cast<std::size_t>(planes) + 1);
-    const Distances distance(block, planes, row);
+    const BlockDistances distance(block, planes, row);
     for (int i = 0; i < 64; ++i, ++nearest) {
-      if (distance.of[i] < *nearest) *nearest = static_cast<std::uint8_t>(distance.of[i]);
+      if (distance.value[i] < *nearest) *nearest = static_cast<std::uint8_t>(distance.value[i]);
       if (block[64 * planes + i] > *nearest) *nearest = block[64 * planes + i];
-      if (*nearest < least) least = *nearest;
+      if (*nearest < minimum) minimum = *nearest;
     }
   }
-  return least;
+  return minimum;
 }
 
-struct PlainFloats {
+struct PortableFloats {
   static constexpr int lanes = 4;
   using Vector = float __attribute__((vector_size(16)));
 
@@ -84,8 +87,18 @@ struct PlainFloats {
 }  // namespace
 
 const Kernels& portable_kernels() {
-  static constexpr Kernels level{"portable", sum_runs, sum_loose,           root_sums, within,
-                                 distances,  approach, screen<PlainFloats>, nearest,   potentials};
+  static constexpr Kernels level{
+      .name = "portable",
+      .sum_block_runs = sum_block_runs,
+      .sum_small_clusters = sum_small_clusters,
+      .sum_weighted_euclidean = sum_weighted_euclidean,
+      .within_radius = within_radius,
+      .hamming_distances = hamming_distances,
+      .update_nearest = update_nearest,
+      .screen = screen<PortableFloats>,
+      .nearest_centroids = nearest_centroids,
+      .seeding_potentials = seeding_potentials,
+  };
   return level;
 }
 

@@ -1,0 +1,99 @@
+"""The sentences, notes and key figures that the page and the text share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facetools.report.formatting import format_count, format_share
+from facetools.report.model import Report
+
+ACCURACY_NOTE = (
+    "All values are percentages. Present is the share of faces labeled with the attribute. Majority is the"
+    " majority-class baseline: the accuracy of always predicting the more frequent class. FNR, the false negative rate,"
+    " is the share of faces with the attribute that are predicted without it. FPR, the false positive rate, is the"
+    " share of faces without the attribute that are predicted with it. Balanced accuracy is one minus the mean of FNR"
+    " and FPR; if a class has no faces, only the rate of the other class counts."
+)
+PUBLISHED_NOTE = (
+    "Paper and LNets+ANet are the accuracies in table 1 of the paper, measured on the test split of CelebA and rounded"
+    " to whole percent. They are directly comparable only to results on the same split."
+)
+SILHOUETTE_NOTE = (
+    "The silhouette, from −1 to 1, measures how much closer faces are to their own cluster than to the nearest other"
+    " cluster; higher is better."
+)
+COMPARISON_NOTE = (
+    "Noise is the number of faces in no cluster; the silhouette excludes them. Inertia is the sum of squared distances"
+    " of faces to the mean of their cluster; lower is better for the same number of clusters."
+)
+
+
+def key_figures(report: Report) -> list[tuple[str, str]]:
+    """The figures at the top of the report: (value, label) pairs."""
+    figures = [_counted(report.faces, "face")] if report.faces else []
+    if report.attributes:
+        figures.append(_counted(len(report.attributes), "attribute"))
+    if report.is_clustered:
+        figures.append(_counted(report.cluster_count, "cluster"))
+    if report.noise:
+        figures.append((format_share(report.noise.faces / report.faces), "noise"))
+    if report.accuracy:
+        mean = report.accuracy.mean()
+        figures.append((f"{100 * mean['accuracy']:.2f}%", "mean accuracy"))
+        figures.append((f"{100 * mean['balanced_accuracy']:.2f}%", "mean balanced accuracy"))
+    silhouettes = [record["silhouette"] for record in report.comparison if record.get("silhouette") is not None]
+    if silhouettes:
+        figures.append((f"{max(silhouettes):.2f}", "best silhouette"))
+    return figures
+
+
+def overview(report: Report) -> str:
+    """The paragraph below the key figures: where the attributes come from, and how large the clusters are."""
+    sentences = []
+    if report.attribute_source == "scores":
+        sentences.append(f"An attribute counts as present if its score is at least {report.threshold:g}.")
+    elif report.attribute_source == "labels":
+        sentences.append("Attributes are the labels of the faces; the input has no scores.")
+    if report.cluster_count:
+        sentences.append(f"The median cluster size is {' '.join(_counted(report.median_cluster_size, 'face'))}.")
+    if report.noise:
+        faces, verb = _counted(report.noise.faces, "face"), "is" if report.noise.faces == 1 else "are"
+        sentences.append(f"{' '.join(faces)} {verb} in no cluster (noise).")
+    return " ".join(sentences)
+
+
+def clusters_summary(report: Report) -> str:
+    """How many clusters are shown and how many faces the others contain."""
+    hidden = report.cluster_count - len(report.clusters)
+    if not report.cluster_count:
+        return "There are no clusters: every face is noise."
+    if hidden:
+        share = format_share(report.hidden_faces / report.faces)
+        return (
+            f"The {format_count(len(report.clusters))} largest of {format_count(report.cluster_count)} clusters are"
+            f" shown, largest first. The remaining {' '.join(_counted(hidden, 'cluster'))} contain"
+            f" {' '.join(_counted(report.hidden_faces, 'face'))} ({share})."
+        )
+    if report.cluster_count == 1:
+        return "There is one cluster."
+    return f"All {format_count(report.cluster_count)} clusters are shown, largest first."
+
+
+def history_summary(report: Report) -> str:
+    """The number of epochs, the best validation accuracy, and the median throughput."""
+    if not report.history:
+        return ""
+    parts = [" ".join(_counted(len(report.history), "epoch"))]
+    accuracy = report.history_column("valid_accuracy")
+    if accuracy is not None and not np.isnan(accuracy).all():
+        best = int(np.nanargmax(accuracy))
+        parts.append(f"best validation accuracy {100 * accuracy[best]:.2f}% after epoch {report.epochs[best]:g}")
+    throughput = report.history_column("images_per_second")
+    if throughput is not None and not np.isnan(throughput).all():
+        parts.append(f"median throughput {format_count(round(float(np.nanmedian(throughput))))} images per second")
+    return "; ".join(parts) + "."
+
+
+def _counted(count: float, noun: str) -> tuple[str, str]:
+    """The formatted count, and the noun in singular or plural."""
+    return format_count(count), noun if count == 1 else f"{noun}s"

@@ -1,0 +1,43 @@
+"""Format names, numbers and parameters for the page, the text and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Separates thousands; does not break at the end of a line.
+THIN_SPACE = "\u202f"
+
+
+def format_name(attribute: str) -> str:
+    """The attribute with spaces in place of underscores."""
+    return attribute.replace("_", " ")
+
+
+def format_count(value: float) -> str:
+    """A number with thin spaces between thousands, and one decimal unless it is whole."""
+    return f"{value:,.{0 if value == int(value) else 1}f}".replace(",", THIN_SPACE)
+
+
+def format_share(share: float) -> str:
+    """A share from 0 to 1 in whole percent; 0% and 100% only if exactly none or all."""
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{100 * share:.0f}%"
+
+
+def format_points(difference: float) -> str:
+    """A difference of two shares in whole percentage points, with its sign."""
+    return f"{100 * difference:+.0f}".replace("-", "−")
+
+
+def format_parameters(record: Mapping[str, Any], leave_out: Sequence[str] = ()) -> str:
+    """The parameters of a record of fa-cluster --compare on one line, without those named in `leave_out`."""
+    parameters = record.get("parameters") or {}
+    return ", ".join(
+        f"{name} {f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in parameters.items()
+        if name not in leave_out
+    )

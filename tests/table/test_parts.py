@@ -1,0 +1,48 @@
+"""Tables computed in parts and resumed."""
+
+from pathlib import Path
+
+import pytest
+
+from facetools.table import columns, streams
+from facetools.table.parts import PartsError, TableParts
+
+INPUTS = [f"{number}.jpg" for number in range(7)]
+SETTINGS = {"model": "a", "thresholds": "0.5"}
+
+
+def write_part(parts: TableParts, number: int) -> None:
+    with streams.open_writer(str(parts.part_path(number)), "npy") as writer:
+        writer.write(columns.Table(columns.encode_paths(parts.part_inputs(number))))
+
+
+def test_parts_are_read_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "faces.npy.parts"
+    TableParts.create(folder, INPUTS, 3, SETTINGS, resume=False)
+    parts = TableParts.open(folder, INPUTS)
+    assert len(parts) == 3
+    for number in (2, 0):
+        write_part(parts, number)
+    assert parts.find_missing(range(3)) == [1]
+    write_part(parts, 1)
+    table = columns.concatenate_tables(list(parts.read_blocks()))
+    assert [table.path(row) for row in range(len(table))] == INPUTS
+    parts.delete()
+    assert not folder.exists()
+
+
+def test_resuming_keeps_the_parts_and_their_size(tmp_path: Path) -> None:
+    write_part(TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=False), 0)
+    parts = TableParts.create(tmp_path, INPUTS, 5, SETTINGS, resume=True)
+    assert parts.part_inputs(2) == ["6.jpg"]
+    assert parts.find_missing(range(len(parts))) == [1, 2]
+
+
+def test_parts_of_another_run_or_table_are_rejected(tmp_path: Path) -> None:
+    TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=False)
+    with pytest.raises(PartsError, match="parts of an earlier run; continue it with --resume"):
+        TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=False)
+    with pytest.raises(PartsError, match="with different inputs"):
+        TableParts.create(tmp_path, INPUTS[::-1], 3, SETTINGS, resume=True)
+    with pytest.raises(PartsError, match="with different thresholds"):
+        TableParts.create(tmp_path, INPUTS, 3, SETTINGS | {"thresholds": "f1"}, resume=True)
