@@ -35,7 +35,7 @@ class Augmentation:
                 raise ValueError(f"the {name} of the augmentation is {value}; it cannot be negative")
         if self.zoom >= 1:
             raise ValueError(f"the zoom of the augmentation is {self.zoom}; it must be under 1")
-        for name in ("brightness", "contrast", "saturation", "grayscale"):
+        for name in ("shift", "brightness", "contrast", "saturation", "grayscale"):
             if getattr(self, name) > 1:
                 raise ValueError(f"the {name} of the augmentation is {getattr(self, name)}; it must be at most 1")
 

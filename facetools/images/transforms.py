@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from facetools.images.augmentation import Augmentation
 
@@ -140,11 +141,21 @@ def warp_image(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     Interpolation is bilinear. Positions outside the image take the value of the nearest pixel.
     """
-    from scipy import ndimage
-
+    height, width = pixels.shape[:2]
+    # Pillow shows black outside the image, so extend the edges by as much as the output can see.
+    corners = matrix @ [[0, 0, height - 1, height - 1], [0, width - 1, 0, width - 1], [1, 1, 1, 1]]
+    top, left = np.maximum(0, 1 - np.floor(corners[:2].min(axis=1))).astype(int)
+    bottom, right = np.maximum(0, np.ceil(corners[:2].max(axis=1)) + 2 - [height, width]).astype(int)
+    extended = np.pad(pixels, ((top, bottom), (left, right), (0, 0)), "edge")
+    (row_row, row_column, row), (column_row, column_column, column) = matrix[:2]
+    # Pillow's coordinates are (x, y), and the center of the first pixel is at (0.5, 0.5).
+    x_offset = column + left + 0.5 - (column_column + column_row) / 2
+    y_offset = row + top + 0.5 - (row_column + row_row) / 2
+    coefficients = (column_column, column_row, x_offset, row_column, row_row, y_offset)
     warped = np.empty(pixels.shape, np.float32)
-    for channel in range(pixels.shape[2]):
-        ndimage.affine_transform(
-            pixels[:, :, channel], matrix, output=warped[:, :, channel], order=1, mode="nearest", prefilter=False
-        )
+    for channel in range(pixels.shape[2]):  # mode F interpolates without rounding, and has one channel
+        plane = Image.fromarray(extended[:, :, channel].astype(np.float32))
+        bilinear = Image.Resampling.BILINEAR
+        plane = plane.transform((width, height), Image.Transform.AFFINE, coefficients, bilinear)
+        warped[:, :, channel] = np.asarray(plane)
     return warped

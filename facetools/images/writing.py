@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from facetools.runtime import files
+
+#: Pillow's format of each suffix of an image file that can be written.
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def to_gray(pixels: np.ndarray) -> np.ndarray:
@@ -17,12 +20,16 @@ def to_gray(pixels: np.ndarray) -> np.ndarray:
 
 
 def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
-    """Encode uint8 pixels (height, width, 1 or 3) as the content of a file with this suffix, `.png` or `.jpg`."""
-    import imageio.v3 as imageio  # Takes 0.1 s, and programs that only read images do not need it.
+    """Encode uint8 pixels (height, width, 1 or 3) as the content of a file with this suffix, one of FORMATS.
 
-    quality: dict[str, Any] = {"quality": 95} if suffix == ".jpg" else {}
+    Raises ValueError for other suffixes.
+    """
+    if suffix not in FORMATS:
+        raise ValueError(f"images are written as {', '.join(FORMATS)}, not as '{suffix}'")
     squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-    return imageio.imwrite("<bytes>", squeezed, extension=suffix, **quality)
+    stream = io.BytesIO()
+    Image.fromarray(squeezed).save(stream, FORMATS[suffix], quality=95)
+    return stream.getvalue()
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

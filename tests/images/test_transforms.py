@@ -253,6 +253,20 @@ def test_augmented_copies_equal_training_batches(color_range: float, grayscale: 
     np.testing.assert_allclose(copies, expected.permute(0, 2, 3, 1).numpy(), atol=0.56)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (41, 23), (64, 96)])
+def test_a_warped_image_equals_scipys(shape: tuple[int, int]) -> None:
+    """Also with the strongest settings, which show much beyond the edges."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    settings = Augmentation(rotation=180, shift=1, shear=80, zoom=0.9)
+    parameters = transforms.sample_transforms(20, settings, np.random.default_rng(1))
+    for matrix in transforms.affine_matrices(parameters, *shape):
+        expected = [
+            ndimage.affine_transform(channel, matrix, output=np.float32, order=1, mode="nearest")
+            for channel in pixels.transpose(2, 0, 1)
+        ]
+        np.testing.assert_allclose(transforms.warp_image(pixels, matrix), np.stack(expected, axis=2), atol=1e-3)
+
+
 # mixup
 
 

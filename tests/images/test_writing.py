@@ -28,3 +28,8 @@ def test_gray_is_the_luma() -> None:
     expected = pixels @ [0.299, 0.587, 0.114]
     assert to_gray(pixels).shape == (9, 7, 1)
     np.testing.assert_allclose(to_gray(pixels)[:, :, 0], expected, atol=1)
+
+
+def test_unknown_suffixes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"images are written as \.png, \.jpg, \.jpeg, not as '\.xyz'"):
+        encode_image(np.zeros((2, 2, 3), np.uint8), ".xyz")
