@@ -349,7 +349,7 @@ def _fail(path: str, reason: str) -> None:
 
 
 def run(job: str, engine: str, folder: Path) -> dict[str, Any]:
-    """Images per second of the second of two runs, of which the first warms up, and its answer."""
+    """Run the job twice, first to warm up. Returns the images per second and the answer of the second run."""
     if engine != "plain":
         set_torch_threads(THREADS)
     work = ENGINES[job.split()[0], engine](folder, size_of(job))

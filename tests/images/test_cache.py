@@ -20,7 +20,7 @@ UNREADABLE = 2
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[str]:
-    """Five images, one of which cannot be read."""
+    """Four readable images and one that is not readable."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for path in paths:

@@ -9,7 +9,7 @@
 // lost their nearest neighbor search again. In the centroid method, a merged cluster may be nearer to others than its
 // parts were. So the closest pair is merged at each step, as in Müllner's generic algorithm (2011).
 //
-// Exact: attribute sums are doubles that hold integers up to 2^40, and each distance is computed anew from them. There
+// Exact: attribute sums are doubles that hold integers up to 2^40, and each distance is computed from them. There
 // is no recurrence (Lance and Williams 1967) in which errors could accumulate.
 //
 // Time: O(d attributes) per search, usually a few searches per cluster, so about O(d^2 attributes); O(d^3 attributes)
@@ -213,7 +213,7 @@ class Clusters {
                      bounds.limits, masks);
   }
 
-  // Calls visitor(slot) for each bit set in the masks of `count` blocks, the first of which is `block`.
+  // Calls visitor(slot) for each bit set in the masks of `count` blocks, starting at `block`.
   template <class Visitor>
   void for_each_set_bit(const std::uint32_t* masks, std::size_t count, std::size_t block,
                         const Visitor& visitor) const {
