@@ -36,6 +36,8 @@ class Job:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    #: The names of the parameters that the user set, such as `min_samples`; the others have their defaults.
+    given: frozenset[str] = frozenset()
     process: ProcessInfo = field(default_factory=ProcessInfo)
     #: The number of inputs that failed and were left out.
     failures: int = 0

@@ -54,8 +54,8 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
     """
     name = body.__name__.replace("_", "-")
 
-    def run_body(**values: Any) -> None:
-        _run(name, body, values)
+    def run_body(context: typer.Context, **values: Any) -> None:
+        _run(name, body, values, _given_options(context))
 
     parameters = _parameters(body)
     run_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -77,7 +77,8 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
 
 
 def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
-    """Return the parameters of a command: those of `body` without the job, the shared options and --version."""
+    """Return the parameters of a command: the context, those of `body` without the job, the shared options and
+    --version."""
     own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     shared = [
         inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -98,16 +99,23 @@ def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
             ),
         ],
     )
-    return [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *shared, version]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    return [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *shared, version]
 
 
-def _run(name: str, body: Callable[..., None], values: dict[str, Any]) -> NoReturn:
-    """Run the body of a command with the `values` of its options, and exit."""
+def _given_options(context: typer.Context) -> frozenset[str]:
+    """Return the names of the parameters that are set on the command line, such as `min_samples`."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
+def _run(name: str, body: Callable[..., None], values: dict[str, Any], given: frozenset[str]) -> NoReturn:
+    """Run the body of a command with the `values` of its options, and exit. `given` names those that the user set."""
     shared = {option: values.pop(option) for option in SHARED_OPTIONS}
     shared["jobs"] = shared["jobs"] or usable_cpus()
     values.pop("version")
     _check_options(shared["device"], values)
-    job = Job(name, **shared)
+    job = Job(name, given=given, **shared)
     if name != "fa-train":
         # The commands of a pipeline run side by side, so waiting threads must not spin. Training usually runs alone
         # and is faster with spinning threads.
