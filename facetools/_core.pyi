@@ -1,7 +1,10 @@
-"""The compiled core. Call it through facetools.clustering.codes, which documents and validates all arguments.
+"""The compiled core. Call it through facetools.clustering.codes, which documents and validates all arguments, and
+facetools.runtime.signals.
 
 `values`: float64 (attributes,), the contribution of each attribute to a distance if it differs; None for ones.
 `report`: called now and then with the fraction of the work that is done.
+`endings`: by the number of a signal, its exit status (0: end by the signal), the seconds until the watchdog acts, and
+whether it then wakes wait_for_handover instead of ending the process.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 Codes = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 Report = Callable[[float], object] | None
+Endings = dict[int, tuple[int, float, bool]]
 
 def simd() -> str: ...
 def pack(
@@ -69,3 +73,8 @@ def kmeans_seed(
     threads: int,
     report: Report,
 ) -> NDArray[np.int64]: ...
+def start_watchdog(descriptor: int, endings: Endings) -> None: ...
+def set_endings(endings: Endings) -> None: ...
+def wait_for_handover() -> int: ...
+def add_temporary_file(path: bytes) -> None: ...
+def remove_temporary_file(path: bytes) -> None: ...

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 #: The extra of `pip install 'facetools[EXTRA]'` that brings a module.
-EXTRAS = {"torch": "train", "torchvision": "train", "faiss": "vectors"}
+EXTRAS = {"torch": "train", "torchvision": "train", "faiss": "vectors", "backports.zstd": "zstd"}
 
 #: The names that people know.
-_TITLES = {"torch": "PyTorch", "torchvision": "torchvision", "faiss": "FAISS"}
+_TITLES = {"torch": "PyTorch", "torchvision": "torchvision", "faiss": "FAISS", "backports.zstd": "backports.zstd"}
 
 
 class MissingExtraError(ImportError):
@@ -17,7 +17,10 @@ class MissingExtraError(ImportError):
 
 def is_installed(module: str) -> bool:
     """Whether `module` can be imported; it is not imported."""
-    return find_spec(module) is not None
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package of a submodule is missing
+        return False
 
 
 def require(module: str, purpose: str) -> None:

@@ -7,29 +7,37 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetools.runtime import extras, memory
+from facetools.runtime import cgroups, extras, memory
 
 if TYPE_CHECKING:
     import torch
 
 
-def usable_cpus() -> int:
+def usable_cpus(root: Path = cgroups.ROOT) -> int:
     """The number of CPUs for this process: SLURM_CPUS_PER_TASK, else its share of the CPUs that it may use, which
-    other processes that torchrun started on this machine use too."""
+    other processes that torchrun started on this machine use too. A container's quota of CPU time limits both.
+
+    `root` is the root folder of the file system.
+    """
+    quota = cgroups.cpu_quota(root)
+    limit = sys.maxsize if quota is None else max(1, math.ceil(quota))
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
     if slurm.isdigit() and int(slurm) > 0:
-        return int(slurm)
+        return min(int(slurm), limit)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, cpus // max(1, int(processes))) if processes.isdigit() else cpus
+    share = max(1, int(processes)) if processes.isdigit() else 1
+    return max(1, min(cpus, limit) // share)
 
 
 def processor_name() -> str:

@@ -7,24 +7,24 @@ import resource
 import sys
 from pathlib import Path
 
+from facetools.runtime import cgroups
 
-def available() -> int:
-    """Bytes that can be allocated without swapping, within the limits of this process's control groups."""
+
+def available(root: Path = cgroups.ROOT) -> int:
+    """Bytes that can be allocated without swapping, within the limits of this process (ulimit -v, ulimit -d) and of its
+    control groups. `root` is the root folder of the file system."""
     free = sys.maxsize
-    for line in _lines("/proc/meminfo"):
+    for line in _lines(root / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    group = next((line[3:] for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "/")
-    for folder in (Path("/sys/fs/cgroup" + group), *Path("/sys/fs/cgroup" + group).parents):
-        if not folder.is_relative_to("/sys/fs/cgroup"):
-            break
-        limit, used = _lines(folder / "memory.max"), _lines(folder / "memory.current")
-        if limit and used and limit[0].isdigit():
-            # Cached files count as used, but are dropped when memory runs short.
-            cached = sum(
-                int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.startswith("inactive_file")
-            )
-            free = min(free, max(0, int(limit[0]) - int(used[0]) + cached))
+    group = cgroups.available_memory(root)
+    if group is not None:
+        free = min(free, group)
+    sizes = {name: value for name, _, value in (line.partition(":") for line in _lines(root / "proc/self/status"))}
+    for limit, size in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        allowed = resource.getrlimit(limit)[0]
+        if allowed != resource.RLIM_INFINITY and size in sizes:
+            free = min(free, max(0, allowed - int(sizes[size].split()[0]) * 1024))
     return free
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +115,123 @@ def test_make_folder_creates_missing_parents(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="file"):
         files.make_folder(tmp_path / "file")
+
+
+def test_a_replaced_file_keeps_its_permissions(umask: int, tmp_path: Path) -> None:
+    target = tmp_path / "shared"
+    target.touch()
+    target.chmod(0o664)
+    files.write_atomically(target, b"x")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o664
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_write_protected_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "protected").touch(0o444)
+    with pytest.raises(PermissionError, match="protected"):
+        files.write_atomically(tmp_path / "protected", b"x")
+
+
+def test_names_may_have_the_full_length(tmp_path: Path) -> None:
+    name = "é" * 127 + "x"
+    assert len(name.encode()) == 255
+    files.write_atomically(tmp_path / name, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(OSError, match="File name too long"):
+        files.write_atomically(tmp_path / f"{name}y", b"x")
+
+
+def test_a_loop_of_links_is_an_error_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="loop"):
+        files.write_atomically(tmp_path / "loop", b"x")
+    assert (tmp_path / "loop").is_symlink()
+
+
+@pytest.mark.parametrize(("owner", "operation"), [(os, "fsync"), (Path, "replace"), (files.OutputFile, "close")])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_an_error_when_the_file_is_completed_names_it_and_leaves_nothing(
+    owner: object, operation: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(first: object, *others: object) -> None:
+        if isinstance(first, io.FileIO):
+            if first.closed:
+                return
+            io.FileIO.close(first)
+        raise OSError(number, os.strerror(number))
+
+    target = tmp_path / "out"
+    with monkeypatch.context() as patches:
+        patches.setattr(owner, operation, fail)
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            files.write_atomically(target, b"x")
+    assert caught.value.filename == str(target)
+    assert caught.value.errno == number
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [10, 10**6])
+def test_an_error_while_writing_names_the_file_and_leaves_nothing(size: int, tmp_path: Path) -> None:
+    script = f"""
+import resource
+from facetools.runtime import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (5, 5))
+try:
+    files.write_atomically("out", b"x" * {size})
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.stdout == f"[Errno {errno.EFBIG}] File too large: 'out'\n".encode()
+    assert done.stderr == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from facetools.runtime import files
+with files.atomic_writer(sys.argv[1]) as stream:
+    stream.write(b"x" * 10**6)
+    print("writing", flush=True)
+    if sys.argv[2] == "wait":
+        sys.stdin.read()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_temporary_files_of_dead_runs_are_removed_and_those_of_live_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_cleaned_folders", set())
+    line = [sys.executable, "-c", KILLED, str(tmp_path / "out")]
+    assert subprocess.run([*line, "die"], stdout=subprocess.DEVNULL, timeout=60).returncode == -signal.SIGKILL
+    (dead,) = tmp_path.iterdir()
+    unrelated = [tmp_path / name for name in (".out.1234.part", ".out.part", "out.part", ".x.facetools-1.part")]
+    for path in unrelated:
+        path.touch()
+    with subprocess.Popen([*line, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert not dead.exists()  # the run that is waiting has removed it
+        (alive,) = set(tmp_path.iterdir()) - set(unrelated)
+        files.write_atomically(tmp_path / "other", b"other")
+        files.write_atomically(tmp_path / "out", b"first")
+        assert set(tmp_path.iterdir()) == {alive, tmp_path / "other", tmp_path / "out", *unrelated}
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "out").read_bytes() == b"x" * 10**6  # the last one wins
+    assert not alive.exists()
+
+
+def test_a_temporary_file_of_another_machine_is_removed_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_cleaned_folders", set())
+    foreign = tmp_path / ".out.facetools-00000000-0123456789abcdef.part"
+    foreign.touch()
+    files.remove_dead_partials(tmp_path)
+    assert foreign.exists()
+    os.utime(foreign, (0, 0))
+    files.write_atomically(tmp_path / "out", b"x")
+    assert not foreign.exists()

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from facetools.runtime import memory
+from tests.runtime.trees import V1, V2, write_tree
+
+MEMORY = {"proc/meminfo": "MemTotal: 4000 kB\nMemAvailable: 3000 kB\n"}
 
 
-def test_available_memory_respects_control_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = {"/proc/meminfo": ["MemTotal: 4000 kB", "MemAvailable: 3000 kB"]}
-    monkeypatch.setattr(memory, "_lines", lambda path: lines.get(str(path), []))
-    assert memory.available() == 3000 * 1024
-    lines |= {"/sys/fs/cgroup/memory.max": ["2000000"], "/sys/fs/cgroup/memory.current": ["500000"]}
-    assert memory.available() == 1500000
-    lines["/sys/fs/cgroup/memory.stat"] = ["anon 7", "inactive_file 100000"]
-    assert memory.available() == 1600000
-    lines["/sys/fs/cgroup/memory.current"] = ["2500000"]
-    assert memory.available() == 0
-    lines["/sys/fs/cgroup/memory.max"] = ["max"]
-    assert memory.available() == 3000 * 1024
-    # A batch system limits the group of the job, which is a parent of the group of the process.
-    lines |= {"/proc/self/cgroup": ["0::/job_7/step_0"], "/sys/fs/cgroup/job_7/memory.max": ["1000000"]}
-    lines["/sys/fs/cgroup/job_7/memory.current"] = ["400000"]
-    assert memory.available() == 600000
+def test_available_memory_is_that_of_the_machine_or_less_within_control_groups(tmp_path: Path) -> None:
+    assert memory.available(write_tree(tmp_path, MEMORY)) == 3000 * 1024
+    write_tree(tmp_path, V2 | {"sys/fs/cgroup/job/memory.max": "2000000", "sys/fs/cgroup/job/memory.current": "500000"})
+    assert memory.available(tmp_path) == 1500000
+
+
+@pytest.mark.parametrize(
+    ("statistics", "used", "expected"),
+    [
+        ("anon 7\nactive_file 30000\ninactive_file 70000\n", "500000", 1600000),
+        ("inactive_file 100000\n", "2500000", 0),
+        ("inactive_file 900000\n", "500000", 2000000),
+    ],
+)
+def test_cached_files_are_available(tmp_path: Path, statistics: str, used: str, expected: int) -> None:
+    group = {"memory.max": "2000000", "memory.current": used, "memory.stat": statistics}
+    write_tree(tmp_path, MEMORY | V2 | {f"sys/fs/cgroup/job/{name}": text for name, text in group.items()})
+    assert memory.available(tmp_path) == expected
+
+
+def test_version_1_counts_the_groups_below(tmp_path: Path) -> None:
+    group = {
+        "memory.limit_in_bytes": "2000000",
+        "memory.usage_in_bytes": "500000",
+        "memory.stat": "inactive_file 1\ntotal_inactive_file 100000\ntotal_active_file 100000\n",
+    }
+    write_tree(tmp_path, MEMORY | V1 | {f"sys/fs/cgroup/memory/box/{name}": text for name, text in group.items()})
+    assert memory.available(tmp_path) == 1700000
+
+
+def test_a_limit_of_the_process_bounds_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path, MEMORY | {"proc/self/status": "Name: python\nVmSize:\t  1000 kB\nVmData:\t  10 kB\n"})
+    limits = {resource.RLIMIT_AS: 2048000, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], resource.RLIM_INFINITY))
+    assert memory.available(tmp_path) == 1000 * 1024
+    limits[resource.RLIMIT_DATA] = 20 * 1024
+    assert memory.available(tmp_path) == 10 * 1024
+    limits[resource.RLIMIT_AS] = 1
+    assert memory.available(tmp_path) == 0
 
 
 def test_peak_memory_includes_freed_memory() -> None:

@@ -98,6 +98,51 @@ def test_invalid_environment_variables_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "0"}, "WORLD_SIZE is 0; it must be at least 1"),
+        ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK is -1; it must be from 0 to 1"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "65536"}, "MASTER_PORT is 65536; it must be from 1 to 65535"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        process_info(variables)
+
+
+def write_processes(proc: Path, *chain: tuple[str, int]) -> Path:
+    """Write a /proc with this process and its ancestors, each with its name and its controlling terminal."""
+    for number, (name, terminal) in enumerate(chain):
+        folder = proc / ("self" if number == 0 else str(100 + number))
+        folder.mkdir(parents=True)
+        parent = 100 + number + 1 if number + 1 < len(chain) else 1
+        (folder / "stat").write_text(f"7 (a) name) S {parent} 7 7 {terminal} -1 0 0")
+        (folder / "comm").write_text(f"{name}\n")
+    return proc
+
+
+@pytest.mark.parametrize(
+    ("chain", "is_task"),
+    [
+        # srun --pty bash, and the command in that shell
+        ([("python", 34816), ("bash", 34816), ("slurmstepd", 0)], False),
+        # srun -n 2 fa-train in that shell: the tasks inherit SLURM_PTY_PORT
+        ([("python", 0), ("slurmstepd", 0)], True),
+        ([("python", 0), ("job.sh", 0), ("slurmstepd", 0), ("slurmd", 0)], True),
+        # srun --pty -n 2 fa-train
+        ([("python", 34816), ("slurmstepd", 0)], True),
+        # variables that were left over
+        ([("python", 0), ("cron", 0)], False),
+        ([], False),
+    ],
+)
+def test_a_shell_of_a_slurm_step_is_no_task(tmp_path: Path, chain: list[tuple[str, int]], is_task: bool) -> None:
+    variables = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PTY_PORT": "40000"}
+    proc = write_processes(tmp_path / "proc", *chain)
+    assert (process_info(variables, proc).world == 2) == is_task
+
+
+@pytest.mark.parametrize(
     ("hosts", "first"), [("a", "a"), ("a1,b2", "a1"), ("n[7,9]", "n7"), ("n[10-12]", "n10"), ("x[1-2],y", "x1")]
 )
 def test_first_host_of_a_slurm_host_list(hosts: str, first: str) -> None:
@@ -212,7 +257,7 @@ def load_images_and_labels(
     paths = layout.select_partition([str(path) for path in sorted(folder.glob("*/*.jpg"))], partition)
     (cache,) = open_image_caches([paths], (64, 64), jobs=1, on_failure=lambda path, reason: None, cache="off")
     images = [cache.load_batch(np.array([row]))[1] for row in range(len(paths))]
-    labels = GroundTruth.read(str(folder)).labels_for(paths, attributes).values
+    labels = GroundTruth.read(str(folder)).match(paths).labels_for(paths, attributes).values
     return [image[0] if len(image) else None for image in images], torch.from_numpy(labels).float()
 
 

@@ -1,20 +1,25 @@
 // The Python module facetools._core: checks arguments, releases the GIL and calls the algorithms in codes/.
 //
 // facetools/clustering/codes.py wraps and documents these functions. Arrays are never converted: dtype, dimensions and
-// C order must match. `report` is called with the completed fraction of the work, or None.
+// C order must match. `report` is called with the completed fraction of the work, or None. facetools/runtime/signals.py
+// wraps the functions of the watchdog.
 //
-// Limits: 1 to 4 words per code, so 256 attributes; 2^40 faces in total; fewer than 2^32 - 1 distinct codes for dbscan
-// and linkage.
+// Limits: 1 to 4 words per code, so 256 attributes; 2^40 faces in total; fewer than 2^32 - 1 distinct codes for dbscan,
+// linkage and silhouette; values up to 1e200, weights of the silhouette up to 1e100, centroids up to 1e50.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,6 +31,7 @@
 #include "codes/pack.hpp"
 #include "codes/parallel.hpp"
 #include "codes/silhouette.hpp"
+#include "process/watchdog.hpp"
 #include "simd/kernels.hpp"
 
 namespace facetools {
@@ -90,6 +96,31 @@ void check_values(const OptionalValues& values, std::size_t attributes) {
   require(values->shape(0) == attributes, "values: must have one element per attribute");
   for (std::size_t a = 0; a < attributes; ++a)
     require((*values)(a) >= 0 && (*values)(a) <= 1e200, "values: must be from 0 to 1e200");
+}
+
+// Weights are squared, unlike values.
+void check_weights(const OptionalValues& weights, std::size_t attributes) {
+  if (!weights) return;
+  require(weights->shape(0) == attributes, "weights: must have one element per attribute");
+  for (std::size_t a = 0; a < attributes; ++a)
+    require((*weights)(a) >= 0 && (*weights)(a) <= 1e100, "weights: must be from 0 to 1e100");
+}
+
+// Checks labels from -1 to codes - 1, of at least two clusters. Returns the largest label.
+std::int32_t check_clusters(const Codes& codes, const Array1<std::int32_t>& labels) {
+  require(labels.shape(0) == codes.size, "labels: must have one element per code");
+  std::int32_t first = -1, last = -1;
+  bool has_two = false;
+  for (std::size_t i = 0; i < codes.size; ++i) {
+    require(labels(i) >= -1, "labels: must be at least -1");
+    require(labels(i) < static_cast<std::int64_t>(codes.size), "labels: must be below the number of codes");
+    if (labels(i) < 0) continue;
+    if (first < 0) first = labels(i);
+    has_two |= labels(i) != first;
+    last = std::max(last, labels(i));
+  }
+  require(has_two, "labels: must have at least 2 clusters");
+  return last;
 }
 
 void check_counts(const Codes& codes, const Array1<std::int64_t>& counts) {
@@ -160,15 +191,9 @@ nb::tuple py_silhouette(const Array2<std::uint64_t>& array, const Array1<std::in
   const Metric metric = parse_metric(metric_name);
   check_attributes(codes, attributes);
   check_counts(codes, counts);
-  require(labels.shape(0) == codes.size, "labels: must have one element per code");
-  check_values(weights, attributes);
-  std::int32_t last_label = -1;
-  for (std::size_t i = 0; i < codes.size; ++i) {
-    require(labels(i) >= -1, "labels: must be at least -1");
-    require(labels(i) < static_cast<std::int64_t>(codes.size), "labels: must be below the number of codes");
-    last_label = std::max(last_label, labels(i));
-  }
-  const std::size_t clusters = static_cast<std::size_t>(last_label) + 1;
+  require(codes.size < UINT32_MAX, "codes: must be fewer than 2^32 - 1");
+  check_weights(weights, attributes);
+  const std::size_t clusters = static_cast<std::size_t>(check_clusters(codes, labels)) + 1;
   std::vector<double> samples(codes.size);
   double mean = 0;
   Progress progress = make_progress(report);
@@ -190,7 +215,7 @@ nb::object py_dbscan(const Array2<std::uint64_t>& array, const Array1<std::int64
   Progress progress = make_progress(report);
   {
     const nb::gil_scoped_release release;
-    dbscan(codes, counts.data(), radius, min_samples, labels.data(), threads, progress);
+    dbscan(codes, counts.data(), std::min<std::size_t>(radius, 64 * max_words), min_samples, labels.data(), threads, progress);
   }
   return to_numpy(std::move(labels), {codes.size});
 }
@@ -229,11 +254,16 @@ nb::object py_cut(const Array2<double>& tree, std::size_t clusters) {
   const std::size_t merges = tree.shape(0), codes = merges + 1;
   require(tree.shape(1) == 4, "tree: must have four columns");
   require(clusters >= 1 && clusters <= codes, "clusters: must be from 1 to the number of codes");
+  require(codes <= INT32_MAX, "tree: must have fewer than 2^31 - 1 rows");
+  std::vector<bool> is_merged(codes + merges);
   for (std::size_t m = 0; m < merges; ++m)
     for (const std::size_t side : {0, 1}) {
       const double child = tree(m, side);
-      require(child >= 0 && child < static_cast<double>(codes + m),
+      require(child >= 0 && child < static_cast<double>(codes + m) && child == std::floor(child),
               "tree: a row merges a cluster that does not exist yet");
+      const auto node = static_cast<std::size_t>(child);
+      require(!is_merged[node], "tree: a cluster is merged twice");
+      is_merged[node] = true;
     }
   std::vector<std::int32_t> labels(codes);
   cut_tree(tree.data(), codes, clusters, labels.data());
@@ -248,8 +278,9 @@ nb::tuple py_kmeans_assign(const Array2<std::uint64_t>& array, const Array1<std:
   check_attributes(codes, attributes);
   check_counts(codes, counts);
   require(clusters >= 1 && clusters <= INT32_MAX, "centroids: must have 1 to 2^31 - 1 rows");
-  require(std::all_of(centroids.data(), centroids.data() + centroids.size(), [](double x) { return std::isfinite(x); }),
-          "centroids: must be finite");
+  require(std::all_of(centroids.data(), centroids.data() + centroids.size(),
+                      [](double x) { return std::abs(x) <= 1e50; }),
+          "centroids: must be from -1e50 to 1e50");
   check_values(values, attributes);
   std::vector<std::int32_t> labels(codes.size);
   std::vector<double> distances(codes.size);
@@ -272,7 +303,8 @@ nb::tuple py_kmeans_update(const Array2<std::uint64_t>& array, const Array1<std:
   check_attributes(codes, attributes);
   check_counts(codes, counts);
   require(labels.shape(0) == codes.size, "labels: must have one element per code");
-  require(clusters >= 1 && clusters <= INT32_MAX, "clusters: must be from 1 to 2^31 - 1");
+  require(clusters >= 1 && clusters <= std::max<std::size_t>(codes.size, 65536) && clusters <= INT32_MAX,
+          "clusters: must be from 1 to 65536, or to the number of codes");
   for (std::size_t i = 0; i < codes.size; ++i)
     require(labels(i) >= -1 && labels(i) < static_cast<std::int64_t>(clusters),
             "labels: must be from -1 to clusters - 1");
@@ -303,6 +335,16 @@ nb::object py_kmeans_seed(const Array2<std::uint64_t>& array, const Array1<std::
   return to_numpy(std::move(seeds), {clusters});
 }
 
+// By signal number: status, grace and hands_over.
+using EndingTuples = std::map<int, std::tuple<int, double, bool>>;
+
+Endings as_endings(const EndingTuples& tuples) {
+  Endings endings;
+  for (const auto& [number, ending] : tuples)
+    endings[number] = {std::get<0>(ending), std::get<1>(ending), std::get<2>(ending)};
+  return endings;
+}
+
 }  // namespace
 
 }  // namespace facetools
@@ -331,4 +373,12 @@ NB_MODULE(_core, m) {
   m.def("kmeans_seed", py_kmeans_seed, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
   m.def("simd", [] { return kernels().name; });
+
+  m.def("start_watchdog", [](int descriptor, const EndingTuples& endings) {
+    start_watchdog(descriptor, as_endings(endings));
+  }, "descriptor"_a, "endings"_a);
+  m.def("set_endings", [](const EndingTuples& endings) { set_endings(as_endings(endings)); }, "endings"_a);
+  m.def("wait_for_handover", wait_for_handover, nb::call_guard<nb::gil_scoped_release>());
+  m.def("add_temporary_file", [](const nb::bytes& path) { add_temporary_file(path.c_str()); }, "path"_a);
+  m.def("remove_temporary_file", [](const nb::bytes& path) { remove_temporary_file(path.c_str()); }, "path"_a);
 }

@@ -189,7 +189,8 @@ void kmeans_update(const Codes& codes, const std::int64_t* counts, const std::in
   std::fill_n(sums, clusters * attributes, 0);
   std::fill_n(sizes, clusters, 0);
   std::mutex sums_mutex;
-  const std::size_t range = codes.size / static_cast<std::size_t>(std::max(threads, 1)) + 1;  // one per thread
+  // One range per thread, as each adds up sums of its own.
+  const std::size_t range = codes.size / static_cast<std::size_t>(std::clamp(threads, 1, 256)) + 1;
   parallel_ranges(threads, codes.size, range, progress, [&](std::size_t begin, std::size_t end) {
     std::vector<std::int64_t> range_sums(clusters * attributes), range_sizes(clusters);
     for (std::size_t i = begin; i < end; ++i) {

@@ -11,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -71,7 +72,12 @@ void parallel_ranges(int threads, std::size_t size, std::size_t grain, Progress&
   {
     std::vector<std::jthread> helpers;
     const std::size_t workers = std::min(static_cast<std::size_t>(std::max(threads, 1)), tasks);
-    for (std::size_t i = 1; i < workers; ++i) helpers.emplace_back(work, false);
+    helpers.reserve(workers);
+    try {
+      for (std::size_t i = 1; i < workers; ++i) helpers.emplace_back(work, false);
+    } catch (const std::system_error&) {
+      // A limit on processes or memory allows no further thread: those that run do all the work.
+    }
     work(true);
   }
   if (failure) std::rethrow_exception(failure);
