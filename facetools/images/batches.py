@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from facetools.images.decoding import load_image
+from facetools.images.decoding import TruncatedCallback, load_image
 from facetools.images.reading import ImageError, ImageReader
 from facetools.runtime.threads import T, map_in_order
 
@@ -37,10 +37,17 @@ def map_images(
 
 
 def decode_images(
-    paths: Iterable[str], size: tuple[int, int] | None, *, jobs: int
+    paths: Iterable[str],
+    size: tuple[int, int] | None,
+    *,
+    jobs: int,
+    on_truncated: TruncatedCallback | None = None,
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """Yield each path with its pixels, uint8 (height, width, 3), or the reason why there are none."""
-    return map_images(paths, lambda reader, _, path: load_image(reader, path, size), jobs=jobs)
+    """Yield each path with its pixels, uint8 (height, width, 3), or the reason why there are none.
+
+    Truncated images are refused, unless on_truncated(path) is to be called for each, in any thread.
+    """
+    return map_images(paths, lambda reader, _, path: load_image(reader, path, size, on_truncated), jobs=jobs)
 
 
 def image_batches(
@@ -50,13 +57,14 @@ def image_batches(
     *,
     jobs: int,
     on_failure: Callable[[str, str], None],
+    on_truncated: TruncatedCallback | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (paths, pixels) for every `batch_size` consecutive paths; pixels are uint8 (n, height, width, 3).
 
     An image that cannot be decoded is left out and reported with on_failure(path, reason). Its batch is then smaller,
-    not filled up with later images. A batch without any image is skipped.
+    not filled up with later images. A batch without any image is skipped. For `on_truncated` see `decode_images`.
     """
-    images = decode_images(paths, size, jobs=jobs)
+    images = decode_images(paths, size, jobs=jobs, on_truncated=on_truncated)
     while batch := list(islice(images, batch_size)):
         batch_paths, results = zip(*batch, strict=True)
         decodable = report_failures(batch_paths, results, on_failure)
@@ -72,6 +80,7 @@ def compute_batches(
     *,
     jobs: int,
     on_failure: Callable[[str, str], None],
+    on_truncated: TruncatedCallback | None = None,
 ) -> Iterator[tuple[list[str], T]]:
     """Yield (paths, compute(pixels)) for the batches of `image_batches`.
 
@@ -80,7 +89,7 @@ def compute_batches(
     with ImageReader() as reader:
 
         def process(batch: list[str]) -> tuple[list[str], list[ImageError | None], T | None]:
-            images = [load_image(reader, path, size) for path in batch]
+            images = [load_image(reader, path, size, on_truncated) for path in batch]
             errors = [image if isinstance(image, ImageError) else None for image in images]
             return batch, errors, None if all(errors) else compute(_stack_images(images))
 

@@ -14,6 +14,7 @@ import hashlib
 import math
 import os
 import shutil
+import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ def open_image_caches(
     *,
     jobs: int,
     on_failure: Callable[[str, str], None],
+    on_truncated: decoding.TruncatedCallback | None = None,
     cache: str | None = None,
     processes: int = 1,
 ) -> list[CachedImages]:
@@ -55,7 +57,10 @@ def open_image_caches(
     if cache == IN_MEMORY and needed > free:
         share = f" for each of {processes} processes" if processes > 1 else ""
         raise CacheError(f"{_gigabytes(needed)} of images do not fit into {_gigabytes(free)} of free memory{share}")
-    return [CachedImages(paths, size, jobs=jobs, on_failure=on_failure, cache=cache) for paths in path_lists]
+    return [
+        CachedImages(paths, size, jobs=jobs, on_failure=on_failure, on_truncated=on_truncated, cache=cache)
+        for paths in path_lists
+    ]
 
 
 class CachedImages:
@@ -64,7 +69,9 @@ class CachedImages:
     `cache` is `ram`, `off` or a folder. A file in the folder is reused as long as paths, `size`, and the size and
     modification time of the source files stay the same. Raises CacheError if the images do not fit into the folder.
 
-    Every request for an image that cannot be decoded calls on_failure(path, reason).
+    Every request for an image that cannot be decoded calls on_failure(path, reason). Truncated images are refused,
+    unless on_truncated(path) is to be called whenever one is decoded, in any thread. A cache folder does not keep them,
+    so that every run reports them.
     """
 
     def __init__(
@@ -74,12 +81,16 @@ class CachedImages:
         *,
         jobs: int,
         on_failure: Callable[[str, str], None],
+        on_truncated: decoding.TruncatedCallback | None = None,
         cache: str,
     ) -> None:
         self._paths = paths
         self._size = size
         self._on_failure = on_failure
+        self._on_truncated = on_truncated
+        self._truncated: set[str] = set()
         self._reader = ImageReader()
+        weakref.finalize(self, self._reader.__exit__)  # closes its archives
         self._pool = ThreadPoolExecutor(jobs)
         shape = (len(paths), *size, 3)
         #: The cached pixels; None without a cache.
@@ -90,7 +101,8 @@ class CachedImages:
         if cache == IN_MEMORY:
             self._pixels = np.empty(shape, np.uint8)  # The system allocates pages only when they are written.
         elif cache != NO_CACHE and paths:
-            self._pixels, self._checksums = _map_cache_file(Path(cache), paths, shape)
+            accepts_truncated = on_truncated is not None
+            self._pixels, self._checksums = _map_cache_file(Path(cache), paths, shape, accepts_truncated)
 
     def load_batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The decodable images among `rows`, int (n,): their rows, and their pixels, uint8 (n, height, width, 3)."""
@@ -115,21 +127,30 @@ class CachedImages:
                 image = self._decode(row)
                 if isinstance(image, ImageError):
                     return image
-                self._pixels[row], self._checksums[row] = image, zlib.crc32(image.data)
+                self._pixels[row] = image
+                self._checksums[row] = 0 if self._paths[row] in self._truncated else zlib.crc32(image.data)
             self._is_valid[row] = True
         return self._pixels[row]
 
     def _decode(self, row: int) -> np.ndarray | ImageError:
-        return decoding.load_image(self._reader, self._paths[row], self._size)
+        on_truncated = None if self._on_truncated is None else self._accept_truncated
+        return decoding.load_image(self._reader, self._paths[row], self._size, on_truncated)
+
+    def _accept_truncated(self, path: str) -> None:
+        assert self._on_truncated is not None
+        self._truncated.add(path)
+        self._on_truncated(path)
 
 
-def _map_cache_file(folder: Path, paths: list[str], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _map_cache_file(
+    folder: Path, paths: list[str], shape: tuple[int, ...], accepts_truncated: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Map the cache file of these images into memory: the pixels, uint8 of `shape`, and the checksums, uint32 (n,).
 
     Creates the file if it does not exist.
     """
     files.make_folder(folder)
-    file = folder / f"{_digest(paths, shape)}.pixels"
+    file = folder / f"{_digest(paths, shape, accepts_truncated)}.pixels"
     checksum_bytes = np.dtype(np.uint32).itemsize * len(paths)
     needed = checksum_bytes + math.prod(shape)
     file.touch()
@@ -155,9 +176,10 @@ def _reserve_space(file: int, size: int) -> None:
         os.truncate(file, size)
 
 
-def _digest(paths: list[str], shape: tuple[int, ...]) -> str:
-    """A name that depends on the paths, the shape, and the size and modification time of the source files."""
-    digest = hashlib.sha256(repr(shape).encode())
+def _digest(paths: list[str], shape: tuple[int, ...], accepts_truncated: bool) -> str:
+    """A name that depends on the paths, on how they are decoded, and on the size and modification time of the source
+    files."""
+    digest = hashlib.sha256(repr((shape, accepts_truncated, decoding.VERSION)).encode())
     versions: dict[str, str] = {}
     for path in paths:
         file = archives.containing_archive(path) or path

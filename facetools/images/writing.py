@@ -1,14 +1,11 @@
-"""Encode images and write them to files."""
+"""Encode images as the content of files."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-from facetools.runtime import files
 
 #: Pillow's format of each suffix of an image file that can be written.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -30,8 +27,3 @@ def encode_image(pixels: np.ndarray, suffix: str) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(squeezed).save(stream, FORMATS[suffix], quality=95)
     return stream.getvalue()
-
-
-def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 pixels (height, width, 1 or 3) to the image file `path` atomically."""
-    files.write_atomically(path, encode_image(pixels, path.suffix.lower()))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from facetools.images.decoding import TruncatedCallback
 from facetools.network.architecture import ModelConfig
 
 #: Pixels that a CPU thread scores at a time: the activations of more do not fit into its caches.
@@ -35,7 +36,13 @@ class Predictor(Protocol):
         """Choose between float32, the default, and bfloat16 by comparing their scores of `images`."""
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
+        self,
+        paths: Sequence[str],
+        batch: int,
+        *,
+        jobs: int,
+        on_failure: FailureCallback,
+        on_truncated: TruncatedCallback | None = None,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """See predictor.predict_images."""
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from facetools.images import batches, decoding, reading
+from facetools.images.decoders import color, jpeg
+from facetools.images.decoding import TruncatedCallback
 from facetools.images.reading import ImageError
 from facetools.network.cuda import upload
 from facetools.network.inference import upload_as_float
@@ -32,14 +33,8 @@ MAX_PIXELS = 2**20
 #: Threads that read files. More do not help, because they wait for the global interpreter lock.
 READER_THREADS = 2
 
-#: JPEG markers: start and end of the image.
-_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
-
-#: JPEG markers, second byte: baseline frame, APP1 segment (Exif), start of the scan.
-_BASELINE_FRAME, _APP1, _START_OF_SCAN = 0xC0, 0xE1, 0xDA
-
-#: Markers of segments that do not affect how pixels are interpreted: tables; application data and comments.
-_TABLES, _COMMENTS = (0xC4, 0xDB, 0xDD), (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)
+#: Markers of the segments before the scan that nvJPEG knows or skips: tables and the frame; JFIF, metadata, comments.
+_KNOWN_MARKERS = frozenset((jpeg.BASELINE_FRAME, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xEE), 0xEF, 0xFE))
 
 #: The content of an image file: bytes of a JPEG for the GPU, uint8 (n,); decoded pixels, uint8; or an error.
 _Content = Tensor | np.ndarray | ImageError
@@ -48,18 +43,19 @@ _Content = Tensor | np.ndarray | ImageError
 class NvjpegFilter:
     """Selects the JPEGs that nvJPEG decodes as Pillow does.
 
-    These are complete baseline JPEGs with 8 bits, three YCbCr components, upright orientation and at most MAX_PIXELS.
-    The last accepted header is cached, because files from one encoder often share it and parsing costs microseconds.
+    These are complete baseline JPEGs with 8 bits, three YCbCr components, upright orientation, no color profile but
+    sRGB, and at most MAX_PIXELS. The last accepted header is cached, because files from one encoder often share it and
+    parsing costs microseconds.
     """
 
     def __init__(self) -> None:
-        self._header = _START_OF_IMAGE
+        self._header = jpeg.START_OF_IMAGE
 
     def is_decodable(self, data: bytes) -> bool:
         """Whether `data` is such a JPEG."""
-        if not data.endswith(_END_OF_IMAGE):
+        if not data.endswith(jpeg.END_OF_IMAGE):
             return False
-        if self._header == _START_OF_IMAGE or not data.startswith(self._header):
+        if self._header == jpeg.START_OF_IMAGE or not data.startswith(self._header):
             length = _decodable_header_length(data)
             if not length:
                 return False
@@ -69,36 +65,22 @@ class NvjpegFilter:
 
 def _decodable_header_length(data: bytes) -> int:
     """The number of bytes up to and including the start-of-scan marker; 0 if nvJPEG should not decode `data`."""
-    if not data.startswith(_START_OF_IMAGE):
+    if not data.startswith(jpeg.SIGNATURE):
         return 0
-    position, frame_accepted = len(_START_OF_IMAGE), False
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
-        if marker == _START_OF_SCAN:
-            return position + 2 if frame_accepted else 0
-        if marker == _BASELINE_FRAME:
-            bits, components = data[position + 4], data[position + 9]
-            height, width = (int.from_bytes(data[start : start + 2]) for start in (position + 5, position + 7))
-            frame_accepted = bits == 8 and components == 3 and 0 < height * width <= MAX_PIXELS
-        elif marker == _APP1:
-            if not _is_upright(data[position + 4 : position + 2 + length]):
-                return 0
-        elif marker not in (*_TABLES, *_COMMENTS):
-            return 0
-        position += 2 + length
-    return 0
-
-
-def _is_upright(segment: bytes) -> bool:
-    """Whether the content of an APP1 segment leaves the image's orientation unchanged."""
-    if not segment.startswith(b"Exif\0\0"):
-        return True
-    exif = Image.Exif()
     try:
-        exif.load(segment)
-        return exif.get(ExifTags.Base.Orientation, 1) == 1
-    except Exception:  # damaged Exif data can raise anything; the CPU then decides
-        return False
+        header = jpeg.parse_header(data)
+    except ImageError:
+        return 0
+    is_decodable = (
+        (header.frame, header.bits, header.components) == (jpeg.BASELINE_FRAME, 8, 3)
+        and 0 < header.height * header.width <= MAX_PIXELS
+        and all(marker in _KNOWN_MARKERS for marker, _, _ in header.segments)
+        # There is nothing between the segments.
+        and sum(end - start for _, start, end in header.segments) == header.scan - len(jpeg.START_OF_IMAGE)
+        and header.metadata.orientation == 1
+        and not color.changes_colors(header.metadata.icc_profile, "RGB")
+    )
+    return header.scan + 2 if is_decodable else 0
 
 
 def decode_batches(
@@ -109,14 +91,17 @@ def decode_batches(
     device: torch.device,
     jobs: int,
     on_failure: Callable[[str, str], None],
+    on_truncated: TruncatedCallback | None = None,
 ) -> Iterator[tuple[list[str], Tensor]]:
     """Yield paths and pixels for every `batch_size` consecutive paths, as images.batches.image_batches does.
 
     Pixels are float (n, 3, *size), 0 to 255, channels last, on `device`, a GPU. The next batch is decoded while the
     caller uses the current one. An image that cannot be read or decoded is missing from its batch and passed to
-    `on_failure` with the reason.
+    `on_failure` with the reason. Truncated images are refused, unless on_truncated(path) is to be called for each, in
+    any thread.
     """
-    for names, images, pixels, decoded in prefetch(_decode(paths, size, batch_size, device, min(jobs, READER_THREADS))):
+    readers = min(jobs, READER_THREADS)
+    for names, images, pixels, decoded in prefetch(_decode(paths, size, batch_size, device, readers, on_truncated)):
         decoded_names = batches.report_failures(names, images, on_failure)
         if pixels is not None:
             stream = torch.cuda.current_stream(device)
@@ -126,7 +111,12 @@ def decode_batches(
 
 
 def _decode(
-    paths: Iterable[str], size: tuple[int, int], batch_size: int, device: torch.device, readers: int
+    paths: Iterable[str],
+    size: tuple[int, int],
+    batch_size: int,
+    device: torch.device,
+    readers: int,
+    on_truncated: TruncatedCallback | None,
 ) -> Iterator[tuple[list[str], list[_Content], Tensor | None, torch.cuda.Event]]:
     """Yield for each batch its paths, an image or error per path, the pixels of the images, and an event.
 
@@ -136,7 +126,7 @@ def _decode(
     with reading.ImageReader() as reader:
 
         def read(names: list[str]) -> tuple[list[str], list[_Content]]:
-            return names, [_read(reader, path, size, nvjpeg_filter) for path in names]
+            return names, [_read(reader, path, size, nvjpeg_filter, on_truncated) for path in names]
 
         with closing(threads.map_in_order(paths, batch_size, read, readers)) as read_batches:
             for names, contents in read_batches:
@@ -150,13 +140,19 @@ def _decode(
                 yield names, images, pixels, decoded
 
 
-def _read(reader: reading.ImageReader, path: str, size: tuple[int, int], nvjpeg_filter: NvjpegFilter) -> _Content:
+def _read(
+    reader: reading.ImageReader,
+    path: str,
+    size: tuple[int, int],
+    nvjpeg_filter: NvjpegFilter,
+    on_truncated: TruncatedCallback | None,
+) -> _Content:
     data = reading.try_read(reader, path)
     if isinstance(data, ImageError):
         return data
     if nvjpeg_filter.is_decodable(data):
         return torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    return decoding.try_decode(data, size)
+    return decoding.try_decode(data, size, path, on_truncated)
 
 
 def _decode_jpegs(contents: Sequence[_Content], size: tuple[int, int], device: torch.device) -> list[_Content]:

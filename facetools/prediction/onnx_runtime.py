@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from facetools.images.batches import compute_batches
+from facetools.images.decoding import TruncatedCallback
 from facetools.network.checkpoint import Checkpoint
 from facetools.network.onnx import build_onnx_model
 from facetools.prediction.backend import FailureCallback, split_batch
@@ -24,7 +25,7 @@ class OnnxPredictor:
         self.config, self.entries = checkpoint.config, checkpoint.entries
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # each of our threads scores a batch of its own
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised as exceptions too
         model = build_onnx_model(checkpoint).SerializeToString()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -34,6 +35,20 @@ class OnnxPredictor:
     def choose_precision(self, images: np.ndarray) -> None: ...
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
+        self,
+        paths: Sequence[str],
+        batch: int,
+        *,
+        jobs: int,
+        on_failure: FailureCallback,
+        on_truncated: TruncatedCallback | None = None,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)
+        yield from compute_batches(
+            paths,
+            self.config.image_size,
+            batch,
+            self.scores,
+            jobs=jobs,
+            on_failure=on_failure,
+            on_truncated=on_truncated,
+        )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from facetools.images.batches import image_batches
+from facetools.images.decoding import TruncatedCallback
 from facetools.network.checkpoint import read_checkpoint
 from facetools.prediction.backend import PROBE_IMAGES, FailureCallback, Predictor
 from facetools.runtime import extras, hardware
@@ -63,11 +64,18 @@ def choose_precision(predictor: Predictor, paths: Sequence[str], *, jobs: int) -
 
 
 def predict_images(
-    predictor: Predictor, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
+    predictor: Predictor,
+    paths: Sequence[str],
+    batch: int,
+    *,
+    jobs: int,
+    on_failure: FailureCallback,
+    on_truncated: TruncatedCallback | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield paths and scores, float32 (n, attributes), of consecutive batches of `paths`, in order.
 
     `jobs` threads read, decode and, without a GPU, score. An image that cannot be read or decoded is missing from its
-    batch and passed to `on_failure` with the reason.
+    batch and passed to `on_failure` with the reason. Truncated images are refused, unless on_truncated(path) is to be
+    called for each, in any thread.
     """
-    return predictor.predict(paths, batch, jobs=jobs, on_failure=on_failure)
+    return predictor.predict(paths, batch, jobs=jobs, on_failure=on_failure, on_truncated=on_truncated)

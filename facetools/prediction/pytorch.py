@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from facetools.images.batches import compute_batches
+from facetools.images.decoding import TruncatedCallback
 from facetools.network import cuda, inference, model
 from facetools.prediction.backend import PROBE_IMAGES, FailureCallback, split_batch
 from facetools.runtime import hardware, memory
@@ -42,9 +43,23 @@ class CpuPredictor(_TorchPredictor):
             return np.concatenate([inference.predict_scores(self._model, part, self._bfloat16) for part in parts])
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
+        self,
+        paths: Sequence[str],
+        batch: int,
+        *,
+        jobs: int,
+        on_failure: FailureCallback,
+        on_truncated: TruncatedCallback | None = None,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        yield from compute_batches(paths, self.config.image_size, batch, self.scores, jobs=jobs, on_failure=on_failure)
+        yield from compute_batches(
+            paths,
+            self.config.image_size,
+            batch,
+            self.scores,
+            jobs=jobs,
+            on_failure=on_failure,
+            on_truncated=on_truncated,
+        )
 
 
 class CudaPredictor(_TorchPredictor):
@@ -76,11 +91,19 @@ class CudaPredictor(_TorchPredictor):
             yield tag, wait()
 
     def predict(
-        self, paths: Sequence[str], batch: int, *, jobs: int, on_failure: FailureCallback
+        self,
+        paths: Sequence[str],
+        batch: int,
+        *,
+        jobs: int,
+        on_failure: FailureCallback,
+        on_truncated: TruncatedCallback | None = None,
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         from facetools.prediction import nvjpeg
 
         size, device = self.config.image_size, self._device
         yield from self.score_batches(
-            nvjpeg.decode_batches(paths, size, batch, device=device, jobs=jobs, on_failure=on_failure)
+            nvjpeg.decode_batches(
+                paths, size, batch, device=device, jobs=jobs, on_failure=on_failure, on_truncated=on_truncated
+            )
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetools.images import cache, decoding, writing
+from facetools.images import cache, decoding
 from facetools.images.cache import CachedImages, CacheError, open_image_caches
-from tests.images.cases import make_zip
+from tests.images.cases import encode, make_zip
 
 SIZE = (9, 7)
 BATCHES = (np.array([4, 0]), np.array([1, 2, 3, 4]), np.array([0, 1, 2, 3, 4]))
@@ -24,7 +24,7 @@ def paths(tmp_path: Path) -> list[str]:
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for path in paths:
-        writing.write_image(path, rng.integers(0, 256, (12, 10, 3), dtype=np.uint8))
+        path.write_bytes(encode(rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)))
     paths[UNREADABLE].write_bytes(b"not an image")
     return [str(path) for path in paths]
 
@@ -54,6 +54,37 @@ def test_cached_images_equal_decoded_ones(setting: str | None, paths: list[str],
     assert failures == [paths[UNREADABLE]] * 4
 
 
+@pytest.mark.parametrize("setting", ["ram", "off", "folder"])
+def test_truncated_images_are_accepted_and_reported_by_every_run(
+    setting: str, paths: list[str], tmp_path: Path
+) -> None:
+    content = Path(paths[0]).read_bytes()
+    Path(paths[0]).write_bytes(content[: len(content) // 2])
+    accepted: list[str] = []
+
+    def open_accepting() -> CachedImages:
+        (images,) = open_image_caches(
+            [paths],
+            SIZE,
+            jobs=2,
+            on_failure=lambda path, reason: None,
+            on_truncated=accepted.append,
+            cache=str(tmp_path / "cache") if setting == "folder" else setting,
+        )
+        return images
+
+    refusing = open_cache(paths, str(tmp_path / "cache") if setting == "folder" else setting)
+    assert refusing.load_batch(np.array([0, 1]))[0].tolist() == [1]
+    for run in (1, 2):
+        images = open_accepting()
+        for epoch in (1, 2):
+            rows, pixels = images.load_batch(np.array([0, 1]))
+            assert rows.tolist() == [0, 1]
+            expected = decoding.decode_image(Path(paths[0]).read_bytes(), SIZE, accept_truncated=True)
+            np.testing.assert_array_equal(pixels[0], expected)
+            assert accepted == [paths[0]] * (run if setting != "off" else 2 * run - 2 + epoch)
+
+
 @pytest.mark.parametrize(("setting", "decoded"), [("ram", 4), ("off", 12)])
 def test_a_cached_image_is_decoded_once(
     setting: str, decoded: int, paths: list[str], monkeypatch: pytest.MonkeyPatch
@@ -61,7 +92,7 @@ def test_a_cached_image_is_decoded_once(
     calls: list[str] = []
     load_image = decoding.load_image
     monkeypatch.setattr(
-        decoding, "load_image", lambda reader, path, size: calls.append(path) or load_image(reader, path, size)
+        decoding, "load_image", lambda reader, path, *options: calls.append(path) or load_image(reader, path, *options)
     )
     images = open_cache(paths, setting)
     for _ in range(3):
@@ -83,7 +114,7 @@ def test_a_cache_folder_serves_the_next_run(paths: list[str], tmp_path: Path, mo
 def test_a_changed_image_is_decoded_again(change: str, paths: list[str], tmp_path: Path) -> None:
     assert_batches_are_correct(open_cache(paths, str(tmp_path / "cache")), paths)
     if change == "content":
-        writing.write_image(Path(paths[0]), np.zeros((40, 40, 3), np.uint8))
+        Path(paths[0]).write_bytes(encode(np.zeros((40, 40, 3), np.uint8)))
     elif change == "time":
         os.utime(paths[0], ns=(0, 0))
     else:

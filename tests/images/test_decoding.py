@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import struct
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +16,7 @@ from facetools.images import decoding
 from facetools.images.decoding import decode_image
 from facetools.images.reading import ImageError
 from tests.images.cases import encode, gradient
+from tests.images.files import PNG_SIGNATURE, insert_segment, png_chunk, tiff_file
 
 ORIENTATION_TAG = 0x0112
 
@@ -27,12 +31,22 @@ def test_a_png_is_decoded_exactly() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (encode(gradient(64, 64), "jpeg")[:900], "^cannot be decoded: .*truncated"),
-        (encode(gradient(64, 64))[:-60], "^cannot be decoded"),
-        (b"I am no picture\n" * 50, "^not an image of a known format$"),
-        (b"\xff\xd8\xff", "^not an image of a known format$"),
+        (b"", "^the file is empty$"),
+        (encode(gradient(64, 64), "jpeg")[:900], "^it is truncated; --truncated accepts it$"),
+        (encode(gradient(64, 64))[:-60], "^it is truncated; --truncated accepts it$"),
+        (encode(gradient(64, 64), "webp")[:100], "^cannot be decoded as WEBP: it is damaged$"),
+        (b"I am no picture\n" * 50, "^not an image, but text$"),
+        (b"<html>404</html>", "^not an image, but HTML or XML document$"),
+        (bytes(range(100, 200)), "^not an image of a known format$"),
+        (b"\xff\xd8\xff", "^the JPEG ends before its pixels$"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "^not an image"),
+        (encode(gradient(9, 9), "jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "^JPEGs of 12 bits per"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "^HEIC images cannot be decoded; "),
     ],
-    ids=["truncated JPEG", "truncated PNG", "text", "three bytes"],
+    ids=[
+        *("nothing", "truncated JPEG", "truncated PNG", "truncated WebP", "text", "HTML", "binary data", "three bytes"),
+        *("PostScript", "JPEG of 12 bits", "HEIC"),
+    ],
 )
 def test_undecodable_data_raises_an_error_with_the_reason(data: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=message):
@@ -60,10 +74,49 @@ def test_grayscale_and_bilevel_are_converted_to_rgb() -> None:
 
 
 @pytest.mark.parametrize(("format", "dtype"), [("png", "<u2"), ("tiff", "<u2"), ("tiff", ">u2"), ("tiff", "<i4")])
-def test_16_bit_samples_lose_their_lower_byte(format: str, dtype: str) -> None:
-    samples = np.array([[0, 255, 256], [32768, 65279, 65535]]).astype(dtype)
+def test_16_bit_samples_are_scaled(format: str, dtype: str) -> None:
+    samples = np.array([[0, 100, 256], [32768, 65279, 65535]]).astype(dtype)
     decoded = decode_image(encode(samples, format))
     np.testing.assert_array_equal(decoded, np.stack([np.uint8([[0, 0, 1], [128, 254, 255]])] * 3, 2))
+
+
+#: Every mode that a decoder of Pillow can yield, and the color that it shows.
+MODES = {
+    "1": (255, 255, 255),
+    **dict.fromkeys(["L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B"], (90, 90, 90)),
+    **dict.fromkeys(["P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"], (90, 30, 200)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_of_pillow_becomes_rgb(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    color = Image.new("RGB", (6, 4), (90, 30, 200))
+    if mode in ("P", "PA"):
+        image = color.quantize(4) if mode == "P" else color.convert("RGBA").convert("PA")
+    elif mode.startswith(("I", "F")):
+        samples = np.full((4, 6), 90, {"I": "<i4", "F": "<f4", "I;16B": ">u2"}.get(mode, "<u2"))
+        image = Image.frombytes(mode, (6, 4), samples.tobytes())
+    elif mode in ("La", "RGBa"):
+        image = Image.new("LA" if mode == "La" else "RGBA", (6, 4), (90, 255) if mode == "La" else (90, 30, 200, 255))
+        image = image.convert(mode)
+    elif mode in ("1", "L", "LA"):
+        image = Image.new(mode, (6, 4), {"1": 1, "L": 90, "LA": (90, 255)}[mode])
+    else:
+        image = color.convert(mode)
+    assert image.mode == mode
+    monkeypatch.setattr(decoding, "_identify", lambda data: image)
+    for size in (None, (2, 3)):
+        decoded = decode_image(b"data of any format", size)
+        assert decoded.shape == (*(size or (4, 6)), 3)
+        np.testing.assert_allclose(decoded, np.broadcast_to(MODES[mode], decoded.shape), atol=4)
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA", "RGBa"])
+def test_every_mode_with_transparency_is_blended_with_white(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.new("RGBA", (6, 4), (90, 90, 90, 102))
+    image = image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
+    monkeypatch.setattr(decoding, "_identify", lambda data: image)
+    np.testing.assert_allclose(decode_image(b"data of any format"), 189, atol=3)
 
 
 def test_transparent_pixels_are_blended_with_white() -> None:
@@ -140,6 +193,74 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
         decode_image(header + bytes(100))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG_SIGNATURE + png_chunk(b"IHDR", struct.pack(">LLBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)),
+        b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2\0;",
+        b"BM" + struct.pack("<LLLLllHH", 100, 0, 54, 40, 100_000, 100_000, 1, 24) + bytes(50),
+        b"P5 100000 100000 65535\n" + bytes(100),
+        b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xff\xff\0" * 2,
+        tiff_file(np.zeros((1, 1, 3), np.uint8))
+        .replace(b"\0\1\4\0\1\0\0\0\1\0", b"\0\1\4\0\1\0\0\0\xff\xff")
+        .replace(b"\1\1\4\0\1\0\0\0\1\0", b"\1\1\4\0\1\0\0\0\xff\xff"),
+        encode(Image.new("RGB", (16, 16)), "jpeg", progressive=True).replace(
+            b"\x08\0\x10\0\x10", b"\x08\xff\xff\xff\xff"
+        ),
+    ],
+    ids=["PNG", "GIF", "BMP", "PGM", "WebP", "TIFF", "progressive JPEG"],
+)
+def test_huge_images_are_refused_before_memory_is_allocated(data: bytes) -> None:
+    code = "import resource, sys; from facetools.images.decoding import decode_image\n"
+    code += "limit = 2**30 + 2**29; resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+    code += "try: decode_image(sys.stdin.buffer.read(), (9, 9))\n"
+    code += "except ValueError as error: print(type(error).__name__, error)"
+    completed = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=60)
+    assert completed.stderr == b""
+    assert completed.stdout.startswith(b"ImageError")
+
+
+def test_an_icon_gives_its_largest_picture() -> None:
+    largest = Image.fromarray(gradient(64, 64))
+    data = encode(largest, "ico", sizes=[(16, 16), (64, 64)])
+    np.testing.assert_array_equal(decode_image(data), gradient(64, 64))
+    bitmaps = encode(largest, "ico", sizes=[(16, 16), (64, 64)], bitmap_format="bmp")
+    np.testing.assert_array_equal(decode_image(bitmaps), gradient(64, 64))
+    lying = bitmaps.replace(struct.pack("<LLL", 40, 64, 128), struct.pack("<LLL", 40, 60_000, 120_000))
+    with pytest.raises(ImageError, match=r"^the icon is damaged: the size of its picture is wrong$"):
+        decode_image(lying)
+
+
+def test_bytes_before_a_jpeg_are_skipped() -> None:
+    data = encode(gradient(20, 20), "jpeg")
+    for junk in (b"\n", b"\r\n\r\n", b"\xef\xbb\xbf"):
+        np.testing.assert_array_equal(decode_image(junk + data), decode_image(data))
+
+
+def test_segments_that_no_pixel_depends_on_cost_no_jpeg() -> None:
+    data = encode(gradient(24, 40), "jpeg")
+    expected = decode_image(data)
+    odd = {
+        0xE0: (b"JFIF\0\1", b"", b"JFXX\0\x10" + data[:200]),
+        0xE1: (b"", b"http://ns.adobe.com/xap/1.0/\0\xff\xfe"),
+        0xE2: (b"MPF\0" + b"II*\0\x08\0\0\0\xff\xff", b"MPF\0", b"ICC_PROFILE\0", b"ICC_PROFILE\0\1\2x"),
+        0xED: (b"Photoshop 3.0\x008BIM\4\4\0\0\xff\xff\xff\xff",),
+        0xEE: (b"Adobe", b"x"),
+        0xFE: (b"", b"\xff\xd9\xff\xd8", b"x" * 65533),
+    }
+    for marker, contents in odd.items():
+        for content in contents:
+            np.testing.assert_array_equal(decode_image(insert_segment(data, marker, content)), expected)
+    np.testing.assert_array_equal(decode_image(data[:20] + b"junk" + data[20:]), expected)
+    np.testing.assert_array_equal(decode_image(data[:2] + b"\xff" * 9 + data[2:]), expected)
+    second = encode(gradient(9, 9), "jpeg")
+    several = encode(
+        Image.fromarray(gradient(24, 40)), "mpo", save_all=True, append_images=[Image.fromarray(gradient(9, 9))]
+    )
+    np.testing.assert_array_equal(decode_image(several), expected)
+    np.testing.assert_array_equal(decode_image(data + second), expected)
+
+
 def test_the_first_frame_of_an_animation_is_decoded() -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue", "lime")]
     for format in ("gif", "png", "webp"):
@@ -164,7 +285,6 @@ def images_of_all_formats() -> list[bytes]:
     return [encode(gradient(24, 24), format, **options) for format, options in formats]
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 def test_damaged_data_gives_an_image_or_an_image_error() -> None:
     rng = random.Random(0)
     outcomes = {"image": 0, "error": 0}
@@ -186,3 +306,10 @@ def test_damaged_data_gives_an_image_or_an_image_error() -> None:
                 assert decoded.shape == (8, 8, 3)
                 assert decoded.dtype == np.uint8
     assert min(outcomes.values()) > 200
+
+
+def test_a_frame_that_is_larger_than_its_image_is_refused_without_a_warning() -> None:
+    frame = b",\0\0\0\0" + struct.pack("<HH", 20_000, 20_000) + b"\0\2\2\x44\1\0;"
+    data = b"GIF89a\x0a\0\x0a\0\x80\0\0" + bytes(6) + frame
+    with pytest.raises(ImageError, match=r"exceeds? the limit of 268435456 pixels$"):
+        decode_image(data)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
 
 from facetools.images import decoding
 from facetools.prediction.nvjpeg import NvjpegFilter, decode_batches
+from tests.images.files import rgb_profile
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -46,8 +48,11 @@ PLAIN = encode_jpeg(make_picture())
         encode_jpeg(make_picture(1, 1)),
         encode_jpeg(make_picture(), comment=b"a face"),
         jpeg_with_orientation(1),
+        PLAIN[:2] + b"\xff\xe1\x00\x10Exif\0\0garbled!" + PLAIN[2:],
+        encode_jpeg(make_picture(), icc_profile=ImageCmsProfile(createProfile("sRGB")).tobytes()),
+        encode_jpeg(make_picture(), icc_profile=b"damaged" * 50),
     ],
-    ids=["plain", "full chroma", "one pixel", "comment", "upright"],
+    ids=["plain", "full chroma", "one pixel", "comment", "upright", "damaged Exif", "sRGB", "damaged profile"],
 )
 def test_ordinary_jpegs_are_decodable(data: bytes) -> None:
     assert NvjpegFilter().is_decodable(data)
@@ -67,11 +72,11 @@ def test_ordinary_jpegs_are_decodable(data: bytes) -> None:
         PLAIN.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"),
         b"",
         b"\xff\xd8\xff\xd9",
-        PLAIN[:2] + b"\xff\xe1\x00\x10Exif\0\0garbled!" + PLAIN[2:],
+        encode_jpeg(make_picture(), icc_profile=rgb_profile()),
     ],
     ids=[
         *("grayscale", "CMYK", "progressive", "RGB", "large", "rotated", "no end marker", "no frame"),
-        *("12 bits", "empty", "only start and end markers", "damaged Exif"),
+        *("12 bits", "empty", "only start and end markers", "Display P3"),
     ],
 )
 def test_unusual_jpegs_are_not_decodable(data: bytes) -> None:

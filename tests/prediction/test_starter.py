@@ -61,7 +61,7 @@ def test_means_on_celeba_equal_those_of_the_card(celeba: Path) -> None:
         paths, model.config.image_size, 64, jobs=2, on_failure=lambda path, reason: pytest.fail(path)
     )
     scores = np.concatenate([model.scores(pixels) for _, pixels in decoded])
-    labels = GroundTruth.read(str(celeba), PAPER37).labels_for(paths).values
+    labels = GroundTruth.read(str(celeba), PAPER37).match(paths).labels_for(paths).values
     scores_by_row = {"0.5": scores} | {
         f"`--thresholds {criterion}`": recenter_scores(scores, np.array(model.entries["thresholds"][criterion]))
         for criterion in THRESHOLD_CRITERIA

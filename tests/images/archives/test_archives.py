@@ -1,17 +1,18 @@
-"""Zip and tar archives: members of every kind, and damaged archives."""
+"""Zip and tar archives: members of every kind, damaged archives, and many open archives."""
 
 from __future__ import annotations
 
 import random
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from facetools.images.archives import ArchiveError
+from facetools.images import archives
 from facetools.images.reading import ImageError, ImageReader, try_read
 from facetools.images.sources import find_images
-from tests.images.cases import ARCHIVE_NAMES, gray_png, make_archive, make_tar, make_zip, reason_for
+from tests.images.cases import ARCHIVE_NAMES, gray_png, make_archive, make_zip, reason_for
 
 CENTRAL_DIRECTORY = b"PK\x01\x02"
 
@@ -30,28 +31,16 @@ def test_a_damaged_archive_is_reported_with_its_name(damage: str, name: str, tmp
         }[damage]
     )
     # Some members may still be readable. Reading the others must not raise any other exception.
-    try:
-        for member in find_images([str(path)]):
-            with ImageReader() as reader:
-                try_read(reader, member)
-    except ArchiveError as error:
-        assert str(error).startswith(f"{path}: not a readable archive: ")
+    failures: dict[str, str] = {}
+    members = list(find_images([str(path)], on_failure=failures.__setitem__))
+    with ImageReader() as reader:
+        results = [try_read(reader, member) for member in members]
+    if damage in ("text", "empty"):
+        assert not members
+        assert list(failures) == [str(path)]
+        assert failures[str(path)].startswith("not a readable archive: ")
     else:
-        assert damage in ("truncated", "garbled")
-
-
-@pytest.mark.parametrize("damage", ["garbled header", "truncated header"])
-def test_a_damaged_tar_header_does_not_end_the_list_silently(damage: str, tmp_path: Path) -> None:
-    path = make_tar(tmp_path / "f.tar", {f"{n}.jpg": bytes([n]) * 1000 for n in range(50)})
-    data, header = path.read_bytes(), 20 * 1536
-    assert data[header:].startswith(b"20.jpg")
-    if damage == "garbled header":
-        data = data[:header] + random.Random(0).randbytes(512) + data[header + 512 :]
-    else:
-        data = data[: header + 100]
-    path.write_bytes(data)
-    with pytest.raises(ArchiveError, match=f"^{path}: not a readable archive: "):
-        list(find_images([str(path)]))
+        assert failures or any(isinstance(result, ImageError) for result in results)
 
 
 def set_zip_flags(data: bytes, flags: int) -> bytes:
@@ -112,3 +101,77 @@ def test_a_corrupt_compressed_zip_member_is_reported(method: int, tmp_path: Path
     data[200:3000] = random.Random(1).randbytes(2800)
     path.write_bytes(data)
     assert reason_for(f"{path}/1.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"7z\xbc\xaf\x27\x1c" + bytes(600), "7z archives cannot be read; unpack it, or pack it as zip or tar"),
+        (b"Rar!\x1a\x07\1\0" + bytes(600), "RAR archives cannot be read; unpack it, or pack it as zip or tar"),
+        (gray_png(3), "not a readable archive: it is a PNG image"),
+    ],
+)
+def test_what_is_called_an_archive_and_is_none_is_named(content: bytes, reason: str, tmp_path: Path) -> None:
+    for name in ("f.zip", "f.tar", "f.tar.gz"):
+        (tmp_path / name).write_bytes(content)
+        failures: dict[str, str] = {}
+        assert not list(find_images([str(tmp_path / name)], on_failure=failures.__setitem__))
+        assert failures == {str(tmp_path / name): reason}
+
+
+@pytest.mark.parametrize("name", ["no-suffix", "folder.d/shard.2024"])
+@pytest.mark.parametrize("kind", ["f.zip", "f.tar", "f.tar.gz"])
+def test_a_member_of_an_archive_without_suffix_is_read(kind: str, name: str, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / kind, {"dir/1.png": gray_png(5)})
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    archive.rename(path)
+    assert archives.containing_archive(f"{path}/dir/1.png") == str(path)
+    assert list(find_images([f"{path}/dir/1.png"])) == [f"{path}/dir/1.png"]
+    with ImageReader() as reader:
+        assert reader.read(f"{path}/dir/1.png") == gray_png(5)
+        assert reader.read(f"{path}/./dir/1.png") == gray_png(5)
+    assert archives.containing_archive(f"{path}") is None
+
+
+def test_a_file_that_is_no_archive_contains_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(gray_png(1))
+    assert archives.containing_archive(f"{tmp_path}/a.png/b.png") is None
+    assert reason_for(f"{tmp_path}/a.png/b.png") == "Not a directory"
+
+
+def count_open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_many_archives_are_read_with_few_open_files(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder of shards: more archives than files may be open."""
+    monkeypatch.setattr(archives, "MAX_OPEN", 3)
+    paths = []
+    for number in range(20):
+        archive = make_archive(tmp_path / f"{number:02}{suffix}", {f"{n}.png": bytes([number, n]) for n in range(5)})
+        paths += [f"{archive}/{n}.png" for n in range(5)]
+    random.Random(0).shuffle(paths)
+    open_before = count_open_files()
+    with ImageReader() as reader, ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(reader.read, paths * 3))
+        assert count_open_files() <= open_before + 3 + 4
+    assert contents == [bytes([int(path.split("/")[-2][:2]), int(path[-5])]) for path in paths * 3]
+
+
+def test_an_archive_that_cannot_be_opened_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f.zip").write_bytes(b"no archive")
+    calls: list[str] = []
+
+    def open_archive(path: str) -> archives.Archive:
+        calls.append(path)
+        raise archives.ArchiveError("damaged")
+
+    monkeypatch.setattr(archives, "open_archive", open_archive)
+    with ImageReader() as reader:
+        results = [try_read(reader, f"{tmp_path}/f.zip/{number}.png") for number in range(9)]
+    assert {str(result) for result in results} == {"damaged"}
+    assert len(calls) == 1

@@ -1,0 +1,1 @@
+"""Parts of decoding: file formats that need more than Pillow, metadata, sample ranges and color profiles."""

@@ -1,0 +1,186 @@
+"""Folders and zip archives of images that are made from other images. No file of others is replaced.
+
+`ImageFolder` and `ImageArchive` write the images made from a source under names that derive from the source.
+`EarlierImages` tells which files in a source were written by them. `check_replaceable` is for images with fixed names.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from facetools.images.marks import ZIP_COMMENT, add_mark, is_marked_zip, origin_of, read_mark
+from facetools.runtime import descriptors, files
+
+#: Why a file with a fixed name is not replaced.
+NOT_OWN = "it was not written by facetools, so it is not replaced; name another folder"
+
+#: Stems are cut to this length, so that a name with number and suffix has at most 255 bytes.
+_MAX_STEM_BYTES = 220
+
+
+class ImageFolder:
+    """A folder that receives images made from `sources`.
+
+    A file in it is replaced only if an earlier run has made it from the same source, nobody has changed it since, and
+    it is not among the sources.
+    """
+
+    def __init__(self, folder: str, sources: Sequence[str]) -> None:
+        self._folder = files.make_folder(folder)
+        self._sources = sources
+        self._names = _Names(folder)
+        #: The number of images of an earlier run that were replaced.
+        self.replaced = 0
+
+    def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
+        """Write the images made from `source` as NAME-1, NAME-2, ... and return their paths.
+
+        NAME is the name of the source. It is followed by ~2, ~3, ... if one of the files would belong to others.
+        """
+        origin = self._names.origin(source)
+        for stem in self._names.stems(source):
+            paths = [self._folder / f"{stem}-{number}{suffix}" for number in range(1, len(contents) + 1)]
+            existing = [path for path in paths if os.path.lexists(path)]
+            if all(self._is_replaceable(path, origin) for path in existing):
+                break
+        for path, content in zip(paths, contents, strict=True):
+            files.write_atomically(path, add_mark(content, origin))
+        self.replaced += len(existing)
+        return [str(path) for path in paths]
+
+    def _is_replaceable(self, path: Path, origin: str) -> bool:
+        try:
+            status = path.lstat()
+            is_source = (status.st_dev, status.st_ino) in self._source_files
+            return stat.S_ISREG(status.st_mode) and not is_source and read_mark(path) == origin
+        except OSError:
+            return False
+
+    @functools.cached_property
+    def _source_files(self) -> set[tuple[int, int]]:
+        """Device and inode of each source that is a file."""
+        found = set()
+        for source in self._sources:
+            try:
+                status = os.stat(source)  # noqa: PTH116
+            except (OSError, ValueError):  # a member of an archive, or a source that cannot be read
+                continue
+            found.add((status.st_dev, status.st_ino))
+        return found
+
+
+class ImageArchive:
+    """A zip archive that receives images made from other images."""
+
+    replaced = 0
+
+    def __init__(self, path: str, archive: zipfile.ZipFile) -> None:
+        self._path = path
+        self._archive = archive
+        self._names = _Names(path)
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: str) -> Iterator[ImageArchive]:
+        """The archive `path`, which is complete or absent."""
+        with files.atomic_writer(path) as stream, zipfile.ZipFile(stream, "w") as archive:
+            archive.comment = ZIP_COMMENT
+            yield cls(path, archive)
+
+    def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
+        """Write the images made from `source` as NAME-1, NAME-2, ... and return their paths."""
+        stem = next(self._names.stems(source))
+        names = [f"{stem}-{number}{suffix}" for number in range(1, len(contents) + 1)]
+        for name, content in zip(names, contents, strict=True):
+            self._archive.writestr(zipfile.ZipInfo(name), add_mark(content, self._names.origin(source)))
+        return [f"{self._path}/{name}" for name in names]
+
+
+class _Names:
+    """The names of the images in one folder or archive."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = os.path.realpath(folder)
+        #: The stems in use, with the last number appended to each.
+        self._used: dict[str, int] = {}
+        self._real_folder = functools.cache(os.path.realpath)
+
+    def stems(self, source: str) -> Iterator[str]:
+        """The file name of `source` without suffix, then that with ~2, ~3, ... Stems that were used are left out; the
+        last one that is yielded counts as used."""
+        stem = PurePosixPath(source).stem.encode("utf-8", "ignore")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
+        if stem not in self._used:
+            self._used[stem] = 1
+            yield stem
+        while True:
+            self._used[stem] += 1
+            name = f"{stem}~{self._used[stem]}"
+            if name not in self._used:
+                self._used[name] = 1
+                yield name
+
+    def origin(self, source: str) -> str:
+        """The origin of images made from `source`: its path relative to the folder, which stays if both are moved."""
+        folder, name = os.path.split(source)
+        return origin_of(os.path.relpath(os.path.join(self._real_folder(folder or "."), name), self._folder))  # noqa: PTH118
+
+
+def check_replaceable(paths: Iterable[Path]) -> None:
+    """Raise FileExistsError for the first of `paths` that exists and that facetools has not written."""
+    for path in paths:
+        if os.path.lexists(path) and not (path.is_file() and read_mark(path) is not None):
+            raise FileExistsError(errno.EEXIST, NOT_OWN, str(path))
+
+
+class EarlierImages:
+    """Tells the images in folders that facetools has written: if the output lies in a source, they are no sources.
+
+    It is a function of a path. `output` is the folder or the zip archive to write, `sources` are those of the user.
+    """
+
+    def __init__(self, output: str, sources: Sequence[str]) -> None:
+        self._output = os.path.realpath(output)
+        number = descriptors.named_descriptor(output)
+        #: The file behind the descriptor that `output` names.
+        self._file = None if number is None else os.fstat(descriptors.check_writable(number, output))
+        self._folders = tuple(
+            source.rstrip("/") + "/" for source in sources if Path(source).is_dir() and _contains(source, self._output)
+        )
+        #: The number of files that it was true for.
+        self.count = 0
+
+    def __call__(self, path: str) -> bool:
+        """Whether the file `path`, found in a folder, was written by facetools and not changed since."""
+        if self._file is not None and self._is_output(path):
+            self.count += 1
+            return True
+        if not path.startswith(self._folders):
+            # A list may name a folder; then at least the images in this output are known.
+            real = os.path.realpath(path)
+            if self._output not in (real, os.path.dirname(real)):  # noqa: PTH120
+                return False
+        try:
+            is_own = read_mark(path) is not None or is_marked_zip(path)
+        except OSError:  # reading it as a source tells the reason
+            return False
+        self.count += is_own
+        return is_own
+
+    def _is_output(self, path: str) -> bool:
+        try:
+            return self._file is not None and os.path.samestat(self._file, os.stat(path))  # noqa: PTH116
+        except OSError:
+            return False
+
+
+def _contains(folder: str, path: str) -> bool:
+    """Whether the real path `path` is `folder` or lies in it."""
+    real = os.path.realpath(folder)
+    return path == real or path.startswith(real.rstrip("/") + "/")
