@@ -35,16 +35,22 @@ def select_attributes(spec: str, available: Sequence[str] = CELEBA40) -> tuple[s
     """Return the names in `available` that `spec` selects, in the order of `spec` and without duplicates.
 
     `spec` is a comma-separated list of presets and attribute names, such as `paper10,Bangs`. Case does not matter;
-    spaces and dashes count as underscores. Raises ValueError if `spec` selects nothing or an attribute that is not
-    available; the message then suggests the closest name.
+    spaces and dashes count as underscores. Raises ValueError if `spec` selects nothing, an attribute that is not
+    available, for which the message suggests the closest name, or one that several available names fit.
     """
     available_by_key = {_normalize(name): name for name in available}
     selected: dict[str, None] = {}
     for item in filter(None, (part.strip() for part in spec.split(","))):
         for requested in PRESETS.get(item.lower(), (item,)):
-            name = available_by_key.get(_normalize(requested))
+            key = _normalize(requested)
+            name = requested if requested in available else available_by_key.get(key)
             if name is None:
                 raise ValueError(_unavailable_message(requested, item, available_by_key))
+            fitting = [other for other in available if _normalize(other) == key]
+            if name != requested and len(fitting) > 1:
+                raise ValueError(
+                    f"attribute '{requested}' may be {' or '.join(map(repr, fitting))}; give the exact name"
+                )
             selected[name] = None
     if not selected:
         raise ValueError("no attribute is named; give presets (celeba40, paper37, paper10) or names, comma-separated")

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from facetools.table.errors import InputError
+
 COLUMNS = ("path", "scores", "labels", "cluster")
 
 
-class TableError(ValueError):
+class TableError(InputError):
     """The input is not a valid face table; the message says where and why."""
 
 
@@ -56,6 +58,8 @@ class Table:
     codes: np.ndarray | None = None
     #: The other keys of each JSONL row.
     extras: list[dict[str, Any]] | None = None
+    #: The line of each row in the text that it was read from, from 1, int64 (n,).
+    lines: np.ndarray | None = None
 
     def __len__(self) -> int:
         for column in (self.paths, self.cluster, self.codes, self.extras):

@@ -1,49 +1,38 @@
 """JSON Lines: `read_jsonl` and `write_jsonl` for face tables, `encode_record` for any other record.
 
-Each line is one row. The first row decides which columns and attributes all rows must have. Unknown keys may differ
-between rows and become the table's `extras`.
+Each row is one object; the rows may also be objects over several lines or elements of an array. The first row decides
+which columns and attributes all rows must have. Unknown keys may differ between rows and become the table's `extras`.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 
 from facetools.table.columns import COLUMNS, AttributeColumns, Table, TableError, encode_paths
+from facetools.table.json_stream import read_objects
 
 #: Rows that are decoded or encoded at a time, which limits the memory for Python objects.
 BLOCK_ROWS = 8192
 
 
 def read_jsonl(stream: io.BufferedReader) -> Iterator[Table]:
-    """Yield the rows of `stream` in tables of at most BLOCK_ROWS. Blank lines are ignored.
+    """Yield the rows of `stream`, in UTF-8, in tables of at most BLOCK_ROWS.
 
-    Raises TableError, with the line number, if a line is not a JSON object, does not match the first row or has an
-    invalid value, and if there are no rows.
+    Raises InputError, with the line, if there is anything but JSON objects, if a row does not match the first row or
+    has an invalid value, and if there are no rows.
     """
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
-    numbered_lines = enumerate(stream, start=1)
+    numbered_objects = read_objects(stream)
     schema: _Schema | None = None
-    while lines := list(islice(numbered_lines, BLOCK_ROWS)):
-        rows: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        for number, line in lines:
-            if line.isspace():
-                continue
-            try:
-                rows.append(decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise TableError(f"line {number}: not a JSON object: {error}") from None
-            numbers.append(number)
-        if not rows:
-            continue
-        schema = schema or _Schema(rows[0], numbers[0])
-        yield schema.parse(rows, numbers)
+    while block := list(islice(numbered_objects, BLOCK_ROWS)):
+        lines, rows = (list(column) for column in zip(*block, strict=True))
+        schema = schema or _Schema(rows[0], lines[0])
+        yield schema.parse(rows, lines)
     if schema is None:
         raise TableError("the input has no rows")
 
@@ -60,6 +49,8 @@ class _Schema:
                 if not isinstance(row[column], dict) or not row[column]:
                     raise TableError(f"line {line}: '{column}' is not an object of attributes")
                 self.names[column] = tuple(row[column])
+                if "" in self.names[column]:
+                    raise TableError(f"line {line}: '{column}' has an attribute without a name")
 
     def parse(self, rows: list[dict[str, Any]], lines: list[int]) -> Table:
         """Return `rows`, whose line numbers are `lines`, as a table. Removes the table's columns from `rows`."""
@@ -90,6 +81,7 @@ class _Schema:
             attributes("labels", np.uint8),
             None if cluster is None else _to_array([[value] for value in cluster], np.int32, "cluster", lines)[:, 0],
             extras=rows if any(rows) or not self.columns else None,
+            lines=np.array(lines, np.int64),
         )
 
     def _attribute_values(self, column: str, value: Any, line: int) -> list[Any]:
@@ -101,7 +93,7 @@ class _Schema:
             return list(value.values())
         if value.keys() != set(names):
             difference = sorted(value.keys() ^ set(names))[0]
-            raise TableError(f"line {line}: '{column}' differs from line {self.line} in the attribute '{difference}'")
+            raise TableError(f"line {line}: '{column}' differs from line {self.line} in the attribute {difference!r}")
         return [value[name] for name in names]
 
 
@@ -112,8 +104,29 @@ def _to_paths(paths: list[Any], lines: list[int]) -> np.ndarray:
     return encode_paths(paths)
 
 
-#: Valid values of each column type, for error messages.
-_VALID_VALUES: dict[type[np.generic], str] = {np.float32: "a number", np.uint8: "0 or 1", np.int32: "an integer"}
+#: The types of the values of each column, by the type of its array. true and false are not numbers in JSON.
+_TYPES: dict[type[np.generic], frozenset[type]] = {
+    np.float32: frozenset((int, float)),
+    np.uint8: frozenset((int,)),
+    np.int32: frozenset((int,)),
+}
+
+#: The largest double that rounds to a finite float32.
+_LARGEST_SCORE = float(np.nextafter(2.0**128 - 2.0**103, 0))
+
+#: The smallest and the largest value of each column.
+_RANGES: dict[type[np.generic], tuple[float, float]] = {
+    np.float32: (-_LARGEST_SCORE, _LARGEST_SCORE),
+    np.uint8: (0, 1),
+    np.int32: (-1, np.iinfo(np.int32).max),
+}
+
+#: What each column holds, for error messages: the type, and the range.
+_DESCRIPTIONS: dict[type[np.generic], tuple[str, str]] = {
+    np.float32: ("a number", "in the range of 32-bit floating point"),
+    np.uint8: ("0 or 1", "0 or 1"),
+    np.int32: ("an integer", "from -1 to 2147483647"),
+}
 
 
 def _to_array(
@@ -121,24 +134,25 @@ def _to_array(
 ) -> np.ndarray:
     """Return rows of JSON values as an array of `dtype`: float32 scores, uint8 labels or int32 cluster numbers.
 
-    Raises TableError for the first value that is not valid or that `dtype` cannot represent.
+    Raises TableError for the first value that is not valid.
     """
-    types = (int, float) if dtype is np.float32 else (int,)
+    types = _TYPES[dtype]
+    smallest, largest = _RANGES[dtype]
+    try:
+        if types.issuperset(map(type, chain.from_iterable(rows))):
+            wide = np.fromiter(chain.from_iterable(rows), np.float64 if dtype is np.float32 else np.int64)
+            if (wide >= smallest).all() and (wide <= largest).all():
+                return wide.astype(dtype).reshape(len(rows), -1)
+    except OverflowError:
+        pass
     for values, line in zip(rows, lines, strict=True):
         for position, value in enumerate(values):
-            # type() instead of isinstance(), because true and false are not numbers in JSON.
-            if type(value) not in types or (dtype is np.uint8 and value not in (0, 1)):
-                item = f"'{column}'" + (f" of '{names[position]}'" if names else "")
+            if type(value) not in types or not smallest <= value <= largest:
+                item = f"'{column}'" + (f" of {names[position]!r}" if names else "")
                 text = msgspec.json.encode(value).decode()
-                raise TableError(f"line {line}: {item} is {text}, not {_VALID_VALUES[dtype]}")
-    wide = np.array(rows, dtype=np.float64 if dtype is np.float32 else np.int64)
-    with np.errstate(over="ignore"):
-        narrow = wide.astype(dtype)
-    overflow = np.isinf(narrow) if dtype is np.float32 else np.not_equal(narrow, wide)
-    if overflow.any():
-        row, position = np.argwhere(overflow)[0]
-        raise TableError(f"line {lines[row]}: '{column}' has the number {wide[row, position]:g}, which is out of range")
-    return narrow
+                text = text if len(text) <= 40 else f"{text[:20]}..."
+                raise TableError(f"line {line}: {item} is {text}, not {_DESCRIPTIONS[dtype][type(value) in types]}")
+    raise AssertionError("unreachable")
 
 
 def write_jsonl(stream: BinaryIO, table: Table) -> None:

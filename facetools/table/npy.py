@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import ast
 import io
-from collections.abc import Iterator
+import math
+import os
+import stat
+import warnings
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -18,6 +22,14 @@ from facetools.table.attributes import default_attribute_names
 from facetools.table.columns import COLUMNS, AttributeColumns, Table, TableError
 
 NPY_MAGIC = b"\x93NUMPY"
+
+#: The longest header in bytes. Tables of 10 000 attributes need about 300 kB.
+MAX_HEADER_BYTES = 1 << 20
+
+INVALID_HEADER = "the NPY header is invalid or truncated"
+
+#: Memory that is allocated before any data has been read from a pipe, in bytes.
+_PIPE_BLOCK_BYTES = 1 << 24
 
 
 def read_npy(stream: io.BufferedReader) -> Iterator[Table]:
@@ -32,96 +44,197 @@ def read_npy(stream: io.BufferedReader) -> Iterator[Table]:
         yield block
 
 
-def _read_array(stream: BinaryIO) -> np.ndarray:
+def _read_array(stream: io.BufferedReader) -> np.ndarray:
     shape, order, dtype = _read_header(stream)
     if dtype.hasobject:
         raise TableError("it holds Python objects, which are not supported")
-    array = np.empty(shape, dtype, order)
-    buffer = array.reshape(-1, order=order).view(np.uint8).data if array.size else memoryview(b"")
-    filled = 0
-    while filled < len(buffer):
-        count = stream.readinto(buffer[filled:])  # type: ignore[attr-defined]
-        if not count:
-            raise TableError(f"truncated after {filled} of {len(buffer)} bytes")
-        filled += count
-    return array
-
-
-def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
-    """Read shape, memory order and dtype from a header of any format version and length."""
-    start = stream.read(8)
-    width = 2 if start[6:7] == b"\x01" else 4
-    size = stream.read(width)
-    text = stream.read(int.from_bytes(size, "little")) if start[:6] == NPY_MAGIC and len(size) == width else b""
+    if dtype.itemsize == 0 or any(dtype[field].itemsize == 0 for field in dtype.names or ()):
+        raise TableError("it has a field without any data")
+    data = _read_bytes(stream, math.prod(shape) * dtype.itemsize)
     try:
-        header = ast.literal_eval(text.decode("utf-8" if start[6:7] == b"\x03" else "latin-1"))
-        dtype = np.lib.format.descr_to_dtype(header["descr"])
-        shape = tuple(int(length) for length in header["shape"])
-        if min(shape, default=0) < 0:
+        return data.view(dtype).reshape(shape, order=order)
+    except (ValueError, OverflowError):  # NumPy limits dimensions even if one of them is 0
+        raise TableError(INVALID_HEADER) from None
+
+
+def _read_bytes(stream: io.BufferedReader, size: int) -> np.ndarray:
+    """Return the next `size` bytes of `stream`, uint8 (size,). Memory is allocated only for data that is there."""
+    available = _remaining_bytes(stream)
+    if available is not None and available < size:
+        raise TableError(f"truncated after {available} of {size} bytes")
+    data = np.empty(size if available is not None else min(size, _PIPE_BLOCK_BYTES), np.uint8)
+    filled = 0
+    while filled < size:
+        if filled == len(data):
+            data.resize(min(size, 2 * filled), refcheck=False)
+        count = stream.readinto(data.data[filled:])
+        if not count:
+            raise TableError(f"truncated after {filled} of {size} bytes")
+        filled += count
+    return data
+
+
+def _remaining_bytes(stream: io.BufferedReader) -> int | None:
+    """Return the number of bytes to the end of a regular file, or None for any other stream."""
+    try:
+        status = os.fstat(stream.fileno())
+        return status.st_size - stream.tell() if stat.S_ISREG(status.st_mode) else None
+    except OSError:  # io.UnsupportedOperation if the stream is no file
+        return None
+
+
+def _read_header(stream: io.BufferedReader) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
+    """Read shape, memory order and dtype from a header of any format version."""
+    start = stream.read(8)
+    if start[:6] != NPY_MAGIC or len(start) < 8:
+        raise TableError(INVALID_HEADER)
+    if start[6] not in (1, 2, 3):
+        raise TableError(f"version {start[6]} of the NPY format is not supported")
+    width = 2 if start[6] == 1 else 4
+    size = int.from_bytes(stream.read(width), "little")
+    if size > MAX_HEADER_BYTES:
+        raise TableError(f"the NPY header has {size} bytes; at most {MAX_HEADER_BYTES} are supported")
+    text = stream.read(size)
+    if len(text) < size or not size:
+        raise TableError(INVALID_HEADER)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # for example about old names of types
+            header = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin-1"))
+            dtype = np.lib.format.descr_to_dtype(header["descr"])
+        shape, is_fortran = header["shape"], header["fortran_order"]
+        if not all(type(length) is int and length >= 0 for length in shape) or type(is_fortran) is not bool:
             raise ValueError
-        return shape, "F" if header["fortran_order"] else "C", dtype
-    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
-        raise TableError("the NPY header is invalid or truncated") from None
+        return tuple(shape), "F" if is_fortran else "C", dtype
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        MemoryError,
+        RecursionError,
+        OverflowError,
+    ):
+        raise TableError(INVALID_HEADER) from None
 
 
 def _to_table(array: np.ndarray) -> Table:
     """Return the table that `array` encodes.
 
     A structured array is a face table. uint64 (n,) or (n, words) are packed codes; other 2-D arrays are scores (floats)
-    or labels (integers or bools of 0 and 1).
+    or labels (bools, or integers 0 and 1, or -1 and 1).
     """
     if array.dtype.names is not None:
         return _structured_to_table(array)
-    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.ndim in (1, 2):
-        return Table(codes=np.ascontiguousarray(array.reshape(len(array), -1), np.uint64))
+    is_code = array.dtype.kind == "u" and array.dtype.itemsize == 8
+    if is_code and array.ndim == 1:
+        array = array[:, None]
     if array.ndim != 2 or array.dtype.kind not in "buif" or array.shape[1] == 0:
         raise TableError(f"a {array.ndim}-D array of {array.dtype} is neither a face table, scores nor packed codes")
+    if is_code:
+        return Table(codes=np.ascontiguousarray(array, np.uint64))
     names = default_attribute_names(array.shape[1])
-    if array.dtype.kind == "f":
-        return Table(scores=AttributeColumns(names, array.astype(np.float32)))
-    if ((array != 0) & (array != 1)).any():
-        raise TableError(f"an array of {array.dtype} must hold 0 and 1 only; scores are floating-point numbers")
-    return Table(labels=AttributeColumns(names, array.astype(np.uint8)))
+    convert = _to_scores if array.dtype.kind == "f" else _to_labels
+    attributes = AttributeColumns(names, convert(array, names))
+    return Table(scores=attributes) if convert is _to_scores else Table(labels=attributes)
+
+
+def _to_scores(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return floats (n, len(names)) as float32. Raises TableError for a finite value that float32 cannot represent."""
+    with np.errstate(over="ignore"):
+        scores = values.astype(np.float32)
+    if values.dtype.itemsize > 4:
+        is_too_large = np.isinf(scores) & np.isfinite(values)
+        _check_values(values, is_too_large, names, ", which is out of the range of 32-bit floating point")
+    return scores
+
+
+def _to_labels(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return labels (n, len(names)), bools or integers that are 0 and 1 or else -1 and 1, as uint8 0 and 1."""
+    invalid = (values != 0) & (values != 1)
+    if invalid.any() and (values != 0).all():
+        invalid = (values != -1) & (values != 1)
+    _check_values(values, invalid, names, "; labels are 0 and 1, or -1 and 1, and scores are floating-point numbers")
+    return (values == 1).astype(np.uint8)
+
+
+def _check_values(values: np.ndarray, invalid: np.ndarray, names: tuple[str, ...], reason: str) -> None:
+    """Raise TableError, with the `reason`, for the first of the `values` that are `invalid`, both (n, len(names))."""
+    if invalid.any():
+        row, column = np.argwhere(invalid)[0]
+        raise TableError(f"row {row}: {names[column]!r} is {values[row, column]}{reason}")
 
 
 def _structured_to_table(array: np.ndarray) -> Table:
-    columns = array.dtype.names or ()
-    unknown = [column for column in columns if column not in COLUMNS]
+    fields = array.dtype.names or ()
+    unknown = [field for field in fields if field not in COLUMNS]
     if unknown:
-        raise TableError(f"the field '{unknown[0]}' is not a column of a face table")
+        raise TableError(
+            f"the field {unknown[0]!r} is not supported; the fields of a face table are {', '.join(COLUMNS)}"
+        )
     if array.ndim != 1:
         raise TableError(f"a face table has one dimension, but this array is {array.ndim}-D")
-
-    def attributes(column: str, base: str) -> AttributeColumns | None:
-        if column not in columns:
-            return None
-        struct = array.dtype[column]
-        if struct.names is None or any(struct[name] != np.dtype(base) for name in struct.names):
-            raise TableError(f"the field '{column}' is not a struct of {base}")
-        # Converting to a dtype without padding makes the values contiguous.
-        packed = np.dtype([(name, base) for name in struct.names])
-        values = np.ascontiguousarray(array[column].astype(packed)).view(base).reshape(len(array), len(struct.names))
-        return AttributeColumns(struct.names, values)
-
-    for column, kind, expected in (("path", "S", "bytes"), ("cluster", "i", "a signed integer")):
-        if column in columns and array.dtype[column].kind != kind:
-            raise TableError(f"the field '{column}' is not {expected}")
-    if "path" in columns:
-        try:
-            np.ascontiguousarray(array["path"]).tobytes().decode("utf-8")
-        except UnicodeDecodeError:
-            raise TableError("a 'path' is not UTF-8") from None
-    if "cluster" in columns and (np.abs(array["cluster"].astype(np.int64)) > np.iinfo(np.int32).max).any():
-        raise TableError("a 'cluster' number is out of range")
-    labels = attributes("labels", "u1")
-    if labels is not None and (labels.values > 1).any():
-        raise TableError("a value of 'labels' is neither 0 nor 1")
     return Table(
-        array["path"] if "path" in columns else None,
-        attributes("scores", "<f4"),
-        labels,
-        array["cluster"].astype(np.int32) if "cluster" in columns else None,
+        _read_paths(array["path"]) if "path" in fields else None,
+        _read_attributes(array["scores"], "scores", "f", _to_scores) if "scores" in fields else None,
+        _read_attributes(array["labels"], "labels", "biu", _to_labels) if "labels" in fields else None,
+        _read_cluster(array["cluster"]) if "cluster" in fields else None,
     )
+
+
+def _read_paths(paths: np.ndarray) -> np.ndarray:
+    """Return the field 'path', bytes in UTF-8 or Unicode strings, as UTF-8 bytes `S<n>` (n,)."""
+    if paths.dtype.kind == "U":
+        characters = np.ascontiguousarray(paths, paths.dtype.newbyteorder("=")).view(np.uint32)
+        is_surrogate = (characters >= 0xD800) & (characters < 0xE000)
+        if (is_surrogate | (characters > 0x10FFFF)).any():
+            raise TableError("a 'path' is not valid Unicode")
+        paths = np.strings.encode(paths, "utf-8") if len(paths) else np.zeros(0, "S1")
+    elif paths.dtype.kind != "S":
+        raise TableError("the field 'path' is neither bytes nor Unicode strings")
+    if not len(paths):
+        return paths
+    # With a NUL after each path, no path can borrow bytes from the next one.
+    ended = paths.astype(f"S{paths.dtype.itemsize + 1}")
+    try:
+        ended.tobytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise TableError("a 'path' is not UTF-8") from None
+    is_nul = ended.view(np.uint8).reshape(len(ended), -1) == 0
+    has_inner_nul = (is_nul[:, :-1] & ~is_nul[:, 1:]).any(axis=1)
+    if has_inner_nul.any():
+        raise TableError(f"the 'path' of row {int(np.argmax(has_inner_nul))} contains a NUL character")
+    return paths
+
+
+def _read_attributes(
+    field: np.ndarray, column: str, kinds: str, convert: Callable[[np.ndarray, tuple[str, ...]], np.ndarray]
+) -> AttributeColumns:
+    """Return the struct array `field` (n,), the field `column`, whose fields have types of the given `kinds`."""
+    names = field.dtype.names or ()
+    types = {field.dtype[name] for name in names}
+    if not names or any(dtype.kind not in kinds for dtype in types):
+        description = "floating-point numbers" if kinds == "f" else "integers"
+        raise TableError(f"the field '{column}' is not a struct of {description}")
+    if "" in names:
+        raise TableError(f"the field '{column}' has an attribute without a name")
+    if len(types) > 1:
+        return AttributeColumns(names, convert(np.stack([field[name] for name in names], axis=1), names))
+    # Converting to a dtype without padding makes the values contiguous.
+    dtype = types.pop()
+    packed = np.ascontiguousarray(field.astype([(name, dtype) for name in names]))
+    return AttributeColumns(names, convert(packed.view(dtype).reshape(len(field), len(names)), names))
+
+
+def _read_cluster(cluster: np.ndarray) -> np.ndarray:
+    if cluster.dtype.kind not in "iu":
+        raise TableError("the field 'cluster' is not an integer")
+    invalid = (cluster < -1) | (cluster > np.iinfo(np.int32).max) if cluster.dtype.kind == "i" else cluster > 2**31 - 1
+    if invalid.any():
+        row = int(np.argmax(invalid))
+        raise TableError(f"the 'cluster' of row {row} is {cluster[row]}, not an integer from -1 to 2147483647")
+    return cluster.astype(np.int32)
 
 
 def write_npy(stream: BinaryIO, table: Table) -> None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from facetools.runtime import files
 from facetools.table.columns import Table
 from facetools.table.streams import open_input, read_blocks
+
+#: The file that identifies the table, and the names of the parts.
+PLAN = "plan.json"
+_PART_NAME = re.compile(r"\d{6,}\.npy")
 
 
 class PartsError(ValueError):
@@ -25,10 +30,12 @@ class PartsError(ValueError):
 class TableParts:
     """The parts of the table of `inputs`, each of them for `part_size` inputs. len() is the number of parts."""
 
-    def __init__(self, folder: Path, inputs: list[str], part_size: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, inputs: list[str], part_size: int, lock: files.FolderLock | None = None) -> None:
+        self.folder = folder
         self._inputs = inputs
         self._part_size = part_size
+        #: Held as long as this object lives, by the process that has created or resumed the parts.
+        self._lock = lock
 
     def __len__(self) -> int:
         return -(-len(self._inputs) // self._part_size)
@@ -40,29 +47,35 @@ class TableParts:
         """Create `folder` for the parts of a table that `inputs` and `settings` determine, or resume it.
 
         With `resume`, an existing folder keeps its parts and its part size. Raises PartsError if they belong to a
-        table of other inputs or settings, and, without `resume`, if the folder already holds parts.
+        table of other inputs or settings, if another run is writing there, and, without `resume`, if the folder already
+        holds parts.
         """
+        try:
+            lock = files.FolderLock(folder)
+        except BlockingIOError:
+            raise PartsError(f"another run is writing the parts in {folder}") from None
         digest = hashlib.sha256("\0".join(inputs).encode("utf-8", "surrogateescape")).hexdigest()
         plan = {"inputs": len(inputs), "digest": digest, "part": part_size, **settings}
-        plan_file = folder / "plan.json"
+        plan_file = folder / PLAN
         if plan_file.exists():
             if not resume:
                 raise PartsError(f"{folder} holds parts of an earlier run; continue it with --resume, or remove it")
-            existing = json.loads(plan_file.read_bytes())
+            existing = _read_plan(plan_file)
             differing = [key for key in plan if key != "part" and existing.get(key) != plan[key]]
             if differing:
                 setting = "inputs" if differing[0] == "digest" else differing[0]
                 raise PartsError(f"{folder} holds parts of another table, with different {setting}; remove it")
             part_size = existing["part"]
+        elif any(_PART_NAME.fullmatch(path.name) for path in folder.glob("*.npy")):
+            raise PartsError(f"{folder} holds parts of an unknown table, without plan.json; remove it")
         else:
-            files.make_folder(folder)
             files.write_atomically(plan_file, json.dumps(plan).encode() + b"\n")
-        return cls(folder, inputs, part_size)
+        return cls(folder, inputs, part_size, lock)
 
     @classmethod
     def open(cls, folder: Path, inputs: list[str]) -> TableParts:
         """Open the parts in `folder`, which another process has created for the same `inputs`."""
-        return cls(folder, inputs, json.loads((folder / "plan.json").read_bytes())["part"])
+        return cls(folder, inputs, _read_plan(folder / PLAN)["part"])
 
     def find_missing(self, numbers: Iterable[int]) -> list[int]:
         """Return those of the part `numbers` whose file does not exist yet."""
@@ -74,15 +87,47 @@ class TableParts:
 
     def part_path(self, number: int) -> Path:
         """Return the NPY file of part `number`, from 0."""
-        return self._folder / f"{number:06d}.npy"
+        return self.folder / f"{number:06d}.npy"
 
     def read_blocks(self) -> Iterator[Table]:
         """Yield the rows of all parts, in order."""
         for number in range(len(self)):
-            path = str(self.part_path(number))
-            with open_input(path) as stream:
-                yield from read_blocks(stream, path)
+            yield from self._read_part(number)
+
+    def find_left_out(self) -> Iterator[str]:
+        """Yield those inputs of the existing parts that have no row, in order."""
+        missing = set(self.find_missing(range(len(self))))
+        for number in sorted(set(range(len(self))) - missing):
+            rows = (block.path(row) for block in self._read_part(number) for row in range(len(block)))
+            row = next(rows, None)
+            for path in self.part_inputs(number):
+                if path == row:  # rows keep the order of inputs
+                    row = next(rows, None)
+                else:
+                    yield path
+
+    def _read_part(self, number: int) -> Iterator[Table]:
+        path = str(self.part_path(number))
+        with open_input(path) as stream:
+            yield from read_blocks(stream, path)
 
     def delete(self) -> None:
-        """Delete the folder and all parts."""
-        shutil.rmtree(self._folder)
+        """Delete all parts, and the folder if nothing else is in it."""
+        for path in self.folder.glob("*.npy"):
+            if _PART_NAME.fullmatch(path.name):
+                path.unlink()
+        # Last: without their plan, parts that are left would be taken for those of another table.
+        (self.folder / PLAN).unlink()
+        files.remove_dead_partials(self.folder)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads(file.read_bytes())
+        if type(plan["part"]) is not int or plan["part"] < 1:
+            raise ValueError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise PartsError(f"{file} is not the plan of a table in parts; remove {file.parent}") from None
+    return plan

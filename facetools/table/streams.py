@@ -1,6 +1,6 @@
 """Read and write face tables as files, stdin and stdout.
 
-`read_table` reads a whole table and `read_blocks` one block at a time; both recognize the encoding by the first byte.
+`read_table` reads a whole table and `read_blocks` one block at a time; both recognize the format by the content.
 `open_writer` writes a table in blocks. A pipe carries any number of NPY blocks; a regular file gets exactly one, so
 that np.load and memory mapping work.
 """
@@ -16,68 +16,72 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from facetools.runtime import files
-from facetools.table import celeba
+import numpy as np
+
+from facetools.runtime import descriptors, files
 from facetools.table.columns import AttributeColumns, Table, TableError, concatenate_tables, encode_paths
+from facetools.table.content import open_content
+from facetools.table.delimited import split_attribute_list
+from facetools.table.detection import Format, find_format
+from facetools.table.encodings import decode_utf8
+from facetools.table.errors import InputError
 from facetools.table.jsonl import read_jsonl, write_jsonl
-from facetools.table.npy import NPY_MAGIC, read_npy, write_npy
+from facetools.table.lists import parse_attribute_list
+from facetools.table.npy import read_npy, write_npy
 
 Encoding = Literal["jsonl", "npy"]
+
+#: The longest header of an attribute list in bytes.
+_MAX_HEADER_BYTES = 1 << 20
 
 
 def read_table(source: str) -> tuple[Table, Encoding]:
     """Read the whole table from the file `source`, or from stdin for `-`.
 
-    Returns the table and the encoding in which to write results: jsonl for a CelebA attribute list. Raises TableError
-    if the source is not a valid table.
+    Returns the table and the encoding in which to write results: jsonl for an attribute list. Raises TableError if the
+    source is not a valid table.
     """
-    with open_input(source) as stream:
-        encoding = detect_encoding(stream, source)
-        blocks = list(read_blocks(stream, source))
-    try:
-        return concatenate_tables(blocks), encoding
-    except TableError as error:
-        raise TableError(f"{_display_name(source)}: {error}") from None
+    with open_input(source) as stream, _named_errors(source):
+        format, blocks = _open_blocks(stream)
+        return concatenate_tables(list(blocks)), "npy" if format == "npy" else "jsonl"
 
 
 def read_blocks(stream: io.BufferedReader, name: str) -> Iterator[Table]:
     """Yield the table in `stream` block by block. TableErrors start with `name` and the invalid line or block."""
-    readers = {"jsonl": read_jsonl, "npy": read_npy, "celeba": _read_celeba}
+    with _named_errors(name):
+        yield from _open_blocks(stream)[1]
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Raise InputErrors of the block as TableErrors that start with the name of the input."""
     try:
-        yield from readers[_detect_format(stream)](stream)
-    except (TableError, celeba.CelebAError) as error:
-        raise TableError(f"{_display_name(name)}: {error}") from None
+        yield
+    except InputError as error:
+        raise TableError(f"{'standard input' if name == '-' else name}: {error}") from None
 
 
-def detect_encoding(stream: io.BufferedReader, name: str) -> Encoding:
-    """Return the encoding of the table in `stream` without consuming any of it. TableErrors start with `name`."""
-    try:
-        return "npy" if _detect_format(stream) == "npy" else "jsonl"
-    except TableError as error:
-        raise TableError(f"{_display_name(name)}: {error}") from None
+def _open_blocks(stream: io.BufferedReader) -> tuple[Format, Iterator[Table]]:
+    """Return the format of the content of `stream`, and its blocks."""
+    content = open_content(stream)
+    format = find_format(content.peek(1))
+    readers = {"jsonl": read_jsonl, "npy": read_npy, "list": _read_list}
+    return format, readers[format](content)
 
 
-def _display_name(source: str) -> str:
-    return "standard input" if source == "-" else source
-
-
-def _detect_format(stream: io.BufferedReader) -> Literal["jsonl", "npy", "celeba"]:
-    first = stream.peek(1)[:1]
-    if not first:
-        raise TableError("the input is empty; a face table was expected")
-    if first == NPY_MAGIC[:1]:
-        return "npy"
-    if first in b"{ \t\r\n":
-        return "jsonl"
-    # CelebA's lists start with the number of rows, or with the column image_id.
-    if first.isdigit() or first == b"i":
-        return "celeba"
-    raise TableError(f"not a face table: it starts with the byte {first!r}, which is neither JSONL nor NPY")
-
-
-def _read_celeba(stream: io.BufferedReader) -> Iterator[Table]:
-    attributes = celeba.parse_attribute_list(stream.read().decode("utf-8"))
-    yield Table(encode_paths(attributes.files), labels=AttributeColumns(attributes.names, attributes.values))
+def _read_list(stream: io.BufferedReader) -> Iterator[Table]:
+    # An endless stream that is no list must not fill the memory, so the header is checked first.
+    start, lines = b"", 0
+    while lines < 3 and len(start) < _MAX_HEADER_BYTES and (line := stream.readline(_MAX_HEADER_BYTES)):
+        start += line
+        lines += not line.isspace()
+    split_attribute_list(start.decode("utf-8", "replace"))
+    attributes = parse_attribute_list(decode_utf8(start + stream.read()))
+    yield Table(
+        encode_paths(attributes.files),
+        labels=AttributeColumns(attributes.names, attributes.values),
+        lines=np.array(attributes.lines, np.int64),
+    )
 
 
 class TableWriter:
@@ -110,11 +114,27 @@ class TableWriter:
 
 @contextmanager
 def open_writer(target: str, encoding: Encoding) -> Iterator[TableWriter]:
-    """Open a TableWriter for the file `target`, or for stdout for `-`. The file appears only if the block succeeds."""
+    """Open a TableWriter for the file `target`, or for stdout for `-`. The file appears only if the block succeeds.
+
+    Raises TableError for NPY at the end of a file with content.
+    """
     with open_output(target) as stream:
+        if encoding == "npy":
+            check_appends(stream.fileno(), target)
         writer = TableWriter(stream, encoding, single_block=is_regular_file(stream))
         yield writer
         writer.close()
+
+
+def check_appends(descriptor: int, target: str) -> None:
+    """Raise TableError if an NPY block would follow other content in the regular file that the shell opened.
+
+    np.load reads the first block of a file and says nothing about the others. JSONL lines may be appended.
+    """
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        name = "standard output" if target == "-" else target
+        raise TableError(f"{name}: the file is not empty, and np.load reads only the first NPY block of a file")
 
 
 def is_regular_file(stream: BinaryIO) -> bool:
@@ -124,11 +144,12 @@ def is_regular_file(stream: BinaryIO) -> bool:
 
 @contextmanager
 def open_input(source: str) -> Iterator[io.BufferedReader]:
-    """Open the file `source`, or stdin for `-`, as a binary stream."""
+    """Open the file `source`, or stdin for `-`, as a binary stream. OSErrors name it."""
     if source == "-":
-        yield sys.stdin.buffer  # type: ignore[misc]
+        yield descriptors.standard_input()
     else:
-        with Path(source).open("rb") as stream:
+        # The block only reads, so its errors without a name are those of the stream.
+        with descriptors.named_errors(source), Path(source).open("rb") as stream:
             yield stream
 
 
@@ -139,6 +160,7 @@ def open_output(target: str) -> Iterator[BinaryIO]:
         with files.atomic_writer(target) as stream:
             yield stream
         return
+    descriptors.check_writable(descriptors.STDOUT)
     sys.stdout.flush()
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()

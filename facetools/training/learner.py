@@ -7,9 +7,10 @@ therefore needs no generator states: a resumed run gives the same weights, bit f
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from facetools.training.losses import LOSSES
 from facetools.training.optimizers import learning_rate_factor
 from facetools.training.progress import LossSum, TrainingProgress
 from facetools.training.recipes import Recipe
-from facetools.training.settings import check_settings
+from facetools.training.settings import check_settings, explain_mismatches
 from facetools.training.step import TrainingStep
 from facetools.training.validation import predict_examples, validation_metrics
 
@@ -51,6 +52,9 @@ class Learner:
     The processes of `group` share each batch and hold the same network. `sync_batch_norm` makes batch norm use the
     statistics of the whole batch, on GPUs. `metadata` is saved in checkpoints; its `settings` have to equal those of
     the checkpoint `resume_from`, which is continued (CheckpointError if they differ).
+
+    `lock` is held while the state changes from that after one step to that after the next. Who holds it, in any thread,
+    can `save`.
     """
 
     def __init__(
@@ -65,6 +69,10 @@ class Learner:
         resume_from: Path | None,
     ) -> None:
         self._recipe, self._device, self._seed, self._group, self._metadata = recipe, device, seed, group, metadata
+        self.lock = threading.Lock()
+        #: What to save for buffers of the model and of the average, by name, while they hold something else.
+        self._saved_buffers: dict[str, Tensor] = {}
+        self._saved_average_buffers: dict[str, Tensor] = {}
         torch.manual_seed(seed)  # for the initial weights
         checkpoint: dict[str, Any] = {}
         if resume_from is None:
@@ -72,8 +80,9 @@ class Learner:
             self.progress = TrainingProgress()
         else:
             self._model, checkpoint = load_checkpoint(resume_from)
-            check_settings(resume_from, saved=checkpoint["settings"], current=metadata["settings"])
-            self.progress = TrainingProgress(**checkpoint["progress"])
+            with explain_mismatches(resume_from, checkpoint):
+                check_settings(resume_from, saved=checkpoint["settings"], current=metadata["settings"])
+                self.progress = TrainingProgress(**checkpoint["progress"])
             if not group.process.is_first:  # the saved sums are those of all processes
                 self.progress.loss_sum, self.progress.images = 0.0, 0
         # nn.SyncBatchNorm needs GPUs. On CPUs each process normalizes its own part of a batch.
@@ -81,9 +90,10 @@ class Learner:
         if self._sync_batch_norm:
             self._model = cast(AttributeNet, nn.SyncBatchNorm.convert_sync_batchnorm(self._model))
         self._model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._step = TrainingStep(self._model, recipe, device)
-        if checkpoint:
-            self._step.load_state_dict(checkpoint)
+        self._step = TrainingStep(self._model, recipe, device, self.lock)
+        if resume_from is not None:
+            with explain_mismatches(resume_from, checkpoint):
+                self._step.load_state_dict(checkpoint)
         self._eval_model, self._average = self._step.eval_model, self._step.average
         self._predict = use_cuda_graphs(
             partial(predict_probabilities, self._eval_model, bfloat16=self._step.bfloat16), device
@@ -140,10 +150,15 @@ class Learner:
                 inputs, labels = prepare_inputs(pixels, targets, positions, len(rows), recipe, self._device, rng)
                 # The mean over processes of scale * loss is the mean loss over the images of all processes.
                 scale = len(local_rows) * process.world / count
-                loss = self._step.run(network, inputs, labels, learning_rate, teacher_weight, scale)
-                progress.loss_sum += self._losses.add(loss * len(local_rows), step)
-                progress.images += len(local_rows)
-            progress.step += 1
+                if self._device.type == "cpu":  # the forward pass changes them long before the weights change
+                    self._saved_buffers = _copy_buffers(self._model)
+                with self._step.run(network, inputs, labels, learning_rate, teacher_weight, scale) as loss:
+                    self._saved_buffers = {}
+                    progress.loss_sum += self._losses.add(loss * len(local_rows), step)
+                    progress.images += len(local_rows)
+                    progress.step += 1
+            else:
+                progress.step += 1
             yield len(rows)
 
         seconds = time.perf_counter() - started
@@ -172,12 +187,15 @@ class Learner:
         if self._average is None or self.progress.epoch < self._recipe.freeze_epochs:
             yield
             return
-        tracked = [buffer.clone() for buffer in self._eval_model.buffers()]
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._step.bfloat16):
-            recompute_batch_statistics(self._eval_model, self._unaugmented_batches(examples, images))
-        yield
-        for buffer, value in zip(self._eval_model.buffers(), tracked, strict=True):
-            buffer.copy_(value)
+        tracked = self._saved_average_buffers = _copy_buffers(self._eval_model)
+        try:
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._step.bfloat16):
+                recompute_batch_statistics(self._eval_model, self._unaugmented_batches(examples, images))
+            yield
+        finally:
+            for name, buffer in self._eval_model.named_buffers():
+                buffer.copy_(tracked[name])
+            self._saved_average_buffers = {}
 
     def _unaugmented_batches(self, examples: Examples, images: CachedImages) -> Iterator[Tensor]:
         """This process's part of the first batches of the epoch, float (n, 3, height, width)."""
@@ -188,11 +206,22 @@ class Learner:
             if count > 1:
                 yield upload_as_float(pixels, self._device)
 
-    def predict(self, examples: Examples, images: CachedImages) -> tuple[np.ndarray, np.ndarray]:
-        """Labels, uint8 (n, attributes), and scores, float32 (n, attributes), of the `examples` that can be decoded."""
+    def predict(
+        self, examples: Examples, images: CachedImages, should_stop: Callable[[], bool]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, uint8 (n, attributes), and scores, float32 (n, attributes), of the `examples` that can be decoded.
+
+        Raises TrainingInterrupted in all processes if `should_stop` returns True in one of them.
+        """
         self._group.broadcast(self._eval_model.buffers())  # each process may have batch norm statistics of its own
         self._eval_model.eval()
-        return predict_examples(self._predict, examples, images, self._recipe.batch, self._device, self._group)
+
+        def predict(pixels: Tensor) -> Tensor:
+            # While a CUDA graph is captured, no other thread may copy from the GPU.
+            with self.lock if self._device.type == "cuda" else nullcontext():
+                return self._predict(pixels)
+
+        return predict_examples(predict, examples, images, self._recipe.batch, self._device, self._group, should_stop)
 
     def finish_epoch(self, labels: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Any], bool]:
         """Complete the epoch with the validation results of `predict`. Returns the record of the epoch, and whether its
@@ -215,9 +244,22 @@ class Learner:
     def save(self, path: Path) -> None:
         """Write a checkpoint from which training can resume. Only the first process writes."""
         if self._group.process.is_first:
+            state = self._step.state_dict()
+            if self._saved_average_buffers:
+                saved = {f"module.{name}": value for name, value in self._saved_average_buffers.items()}
+                state["average"] |= {name: value for name, value in saved.items() if name in state["average"]}
+            progress = vars(self.progress)
             save_checkpoint(
-                path, self._model, **self._metadata, progress=vars(self.progress), **self._step.state_dict()
+                path, self._model, buffers=self._saved_buffers, **self._metadata, progress=progress, **state
             )
+
+    def save_and_stop(self, path: Path) -> None:
+        """Write a checkpoint of the state after the last complete step. No step is completed afterwards.
+
+        Another thread than that of the training may call this at any time.
+        """
+        self.lock.acquire()  # and never released
+        self.save(path)
 
     def save_best(self, path: Path, labels: np.ndarray, scores: np.ndarray) -> None:
         """Write a checkpoint of the validated network, with the best thresholds for the validation `labels` and
@@ -228,6 +270,10 @@ class Learner:
                 for criterion in thresholds.THRESHOLD_CRITERIA
             }
             save_checkpoint(path, self._eval_model, **self._metadata, progress=vars(self.progress), thresholds=chosen)
+
+
+def _copy_buffers(model: Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
 def _build_model(recipe: Recipe, attributes: tuple[str, ...]) -> AttributeNet:

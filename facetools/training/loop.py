@@ -16,14 +16,11 @@ from facetools.runtime import files
 from facetools.runtime.processes import ProcessGroup, ProcessInfo
 from facetools.training.examples import Examples
 from facetools.training.learner import Learner
+from facetools.training.progress import TrainingInterrupted
 from facetools.training.recipes import Recipe
 from facetools.training.settings import collect_settings
 
 SINGLE_PROCESS = ProcessGroup(ProcessInfo(), None)
-
-
-class TrainingInterrupted(Exception):
-    """Training has stopped on request, after a complete step and a checkpoint."""
 
 
 def train(
@@ -40,9 +37,11 @@ def train(
     resume: bool = False,
     made_by: dict[str, Any] | None = None,
     on_failure: Callable[[str, str], None] = lambda path, reason: None,
+    on_truncated: Callable[[str], None] | None = None,
     on_resume: Callable[[int], None] = lambda images: None,
     on_step: Callable[[int], None] = lambda images: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_start: Callable[[Callable[[], None]], None] = lambda save_and_stop: None,
     should_stop: Callable[[], bool] = lambda: False,
     group: ProcessGroup = SINGLE_PROCESS,
     sync_batch_norm: bool = True,
@@ -53,9 +52,12 @@ def train(
     `config.json`. `resume` continues from its `last.pt`, if there is one. `jobs` threads decode images; `cache` is that
     of open_image_caches; `made_by` (command, versions, ...) is stored.
 
-    Callbacks: `on_failure` receives each image that cannot be decoded, once, and the reason; `on_resume` the number of
-    images trained on before; `on_step` the number of images of each step; `on_epoch` the record of each epoch. When
-    `should_stop` returns True, the step is completed, `last.pt` written and TrainingInterrupted raised.
+    Callbacks: `on_failure` receives each image that cannot be decoded, once, and the reason; `on_truncated`, if given,
+    each truncated image, which is refused otherwise; `on_resume` the number of images trained on before; `on_step` the
+    number of images of each step; `on_epoch` the record of each epoch. When `should_stop` returns True, the step is
+    completed, `last.pt` written and TrainingInterrupted raised. If that takes too long and there is only one process,
+    another thread may call the function that `on_start` receives: it writes `last.pt` as after the last complete step,
+    and no further step is completed.
 
     The processes of `group` share each batch and hold the same network; the first one writes. With `sync_batch_norm`,
     and on GPUs, they learn what one process learns, except for dropout.
@@ -86,6 +88,11 @@ def train(
         learner.save_best(best, labels=no_images, scores=no_images)
     on_resume(progress.epoch * len(training) + progress.images)
 
+    def save_and_stop() -> None:
+        learner.save_and_stop(last)
+
+    on_start(save_and_stop)
+
     report_once = functools.cache(on_failure)
     image_size: tuple[int, int] | None = None
     caches: list[CachedImages] = []  # of training and validation images
@@ -98,6 +105,7 @@ def train(
                 image_size,
                 jobs=jobs,
                 on_failure=report_once,
+                on_truncated=on_truncated,
                 cache=cache,
                 processes=process.local_world,
             )
@@ -107,16 +115,22 @@ def train(
             on_step(images)
             if group.any(should_stop()):
                 learner.sum_over_processes()
-                learner.save(last)
+                save_and_stop()
                 raise TrainingInterrupted
 
         with learner.precise_batch_norm(training, caches[0]):
-            labels, scores = learner.predict(validation, caches[1])  # both (n, attributes)
-            record, is_best = learner.finish_epoch(labels, scores)
-            if is_best:
-                learner.save_best(best, labels, scores)
-        if process.is_first:
-            lines = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
-            files.write_atomically(run / "history.jsonl", lines)
-        learner.save(last)
+            try:
+                labels, scores = learner.predict(validation, caches[1], should_stop)  # both (n, attributes)
+            except TrainingInterrupted:
+                save_and_stop()
+                raise
+            # Otherwise a checkpoint could say that the epoch is complete before its files are.
+            with learner.lock:
+                record, is_best = learner.finish_epoch(labels, scores)
+                if is_best:
+                    learner.save_best(best, labels, scores)
+                if process.is_first:
+                    lines = b"".join(json.dumps(row).encode() + b"\n" for row in progress.history)
+                    files.write_atomically(run / "history.jsonl", lines)
+                learner.save(last)
         on_epoch(record)

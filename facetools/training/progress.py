@@ -13,6 +13,10 @@ from torch import Tensor
 GPU_CHECK_INTERVAL = 32
 
 
+class TrainingInterrupted(Exception):
+    """Training has stopped on request, after a checkpoint."""
+
+
 class DivergedError(ArithmeticError):
     """The training loss is NaN or infinite."""
 
@@ -27,6 +31,17 @@ class TrainingProgress:
     images: int = 0  # number of these images
     best: float = -math.inf  # best validation accuracy so far
     history: list[dict[str, Any]] = field(default_factory=list)  # one record per complete epoch
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a value is of the wrong type or out of range, as in a damaged checkpoint."""
+        for name in ("epoch", "step", "images"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, not a number from 0")
+        for name in ("loss_sum", "best"):
+            if not isinstance(getattr(self, name), float | int) or math.isnan(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, not a number")
+        if not isinstance(self.history, list) or not all(isinstance(record, dict) for record in self.history):
+            raise ValueError("history is not a list of records")
 
 
 class LossSum:

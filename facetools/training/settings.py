@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from facetools.network.checkpoint import CheckpointError
+from facetools.network.checkpoint import CheckpointError, mismatch_error
 from facetools.training.examples import Examples
 from facetools.training.recipes import Recipe
 
@@ -22,6 +24,22 @@ def collect_settings(recipe: Recipe, attributes: tuple[str, ...], seed: int, tra
         "images": len(training),
         "taught": False if scores is None else hashlib.sha256(scores.tobytes()).hexdigest()[:12],
     }
+
+
+@contextmanager
+def explain_mismatches(path: Path, entries: dict[str, Any]) -> Iterator[None]:
+    """Raise CheckpointError if the block fails because the `entries` of `path` are not those of an interrupted run."""
+    for name in ("settings", "progress", "optimizer"):
+        if not isinstance(entries.get(name), dict):
+            raise mismatch_error(path, f"it has no {name}; only last.pt of a run can be continued")
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except KeyError as error:
+        raise mismatch_error(path, f"{error} is missing") from None
+    except (IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise mismatch_error(path, " ".join(str(error).split())) from None
 
 
 def check_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:

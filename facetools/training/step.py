@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -25,10 +27,16 @@ class TrainingStep:
     `average` is the moving average of the model, or None if the recipe has none. `eval_model` is the network that is
     validated, saved as the best and used as teacher: the module of the average, or else the model itself.
     `learning_rate` is that of the last step, `bfloat16` whether forward passes compute in bfloat16.
+
+    Weights, optimizer and average change while `lock` is held. On a CPU the rest of the step, which may take many
+    seconds, is computed without it, so that another thread can save the state before the step. Only the buffers of the
+    model change earlier.
     """
 
-    def __init__(self, model: AttributeNet, recipe: Recipe, device: torch.device) -> None:
-        self._model, self._loss, self._device = model, LOSSES[recipe.loss], device
+    def __init__(
+        self, model: AttributeNet, recipe: Recipe, device: torch.device, lock: AbstractContextManager[Any]
+    ) -> None:
+        self._model, self._loss, self._device, self._lock = model, LOSSES[recipe.loss], device, lock
         self.average = MovingAverage(model, recipe.averaging) if recipe.averaging else None
         self.eval_model = model if self.average is None else cast(AttributeNet, self.average.module)
         self.learning_rate = recipe.peak_learning_rate
@@ -53,9 +61,14 @@ class TrainingStep:
             for saved, group in zip(optimizer["param_groups"], groups, strict=True)
         ]
         self._optimizer.load_state_dict(optimizer | {"param_groups": param_groups})
+        for parameter, values in self._optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                    raise ValueError(f"{name} of the optimizer has another shape than its weights")
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
+    @contextmanager
     def run(
         self,
         network: Module,
@@ -64,45 +77,48 @@ class TrainingStep:
         learning_rate: float,
         teacher_weight: float = 0.0,
         loss_scale: float = 1.0,
-    ) -> Tensor:
-        """Take one step and return its loss, ().
+    ) -> Iterator[Tensor]:
+        """Take one step and yield its loss, (), while the lock is held.
 
         `pixels` float (n, 3, height, width), 0 to 255; `targets` float (n, attributes). `teacher_weight` is the weight
         of the scores of `eval_model` in the targets. `network` is the model, or DistributedDataParallel around it,
         which averages the gradients of `loss_scale` * loss over the processes.
         """
-        self.learning_rate = learning_rate
-        average_weight = 0.0 if self.average is None else self.average.next_weight()
         if self._device.type == "cpu" or network is not self._model:
-            return self._compute(
-                network, pixels, targets, learning_rate, teacher_weight or None, average_weight, loss_scale
-            )
-        # A graph is valid for these, and for the shapes of its inputs, which GraphedFunction tells apart.
-        key = (teacher_weight > 0, *(parameter.requires_grad for parameter in network.parameters()))
-        if self._graphed is None or self._graphed[0] != key:
-            self._graphed = key, GraphedFunction(partial(self._compute_graphed, teacher_weight > 0), self._device)
-        scalars = upload(np.array((learning_rate, teacher_weight, average_weight), np.float32), self._device)
-        return self._graphed[1](pixels, targets, scalars)
+            loss = self._compute_gradients(network, pixels, targets, teacher_weight or None, loss_scale)
+            with self._lock:
+                self.learning_rate = learning_rate
+                self._update(learning_rate, self._next_average_weight())
+                yield loss
+            return
+        with self._lock:
+            self.learning_rate = learning_rate
+            # A graph is valid for these, and for the shapes of its inputs, which GraphedFunction tells apart.
+            key = (teacher_weight > 0, *(parameter.requires_grad for parameter in network.parameters()))
+            if self._graphed is None or self._graphed[0] != key:
+                self._graphed = key, GraphedFunction(partial(self._compute_graphed, teacher_weight > 0), self._device)
+            numbers = np.array((learning_rate, teacher_weight, self._next_average_weight()), np.float32)
+            yield self._graphed[1](pixels, targets, upload(numbers, self._device))
+
+    def _next_average_weight(self) -> float:
+        return 0.0 if self.average is None else self.average.next_weight()
 
     def _compute_graphed(self, has_teacher: bool, pixels: Tensor, targets: Tensor, scalars: Tensor) -> Tensor:
-        """`_compute` with its numbers in a tensor (3,), because a graph repeats Python numbers unchanged."""
+        """A step with its numbers in a tensor (3,), because a graph repeats Python numbers unchanged."""
         learning_rate, teacher_weight, average_weight = scalars.unbind()
-        return self._compute(
-            self._model, pixels, targets, learning_rate, teacher_weight if has_teacher else None, average_weight
-        )
+        loss = self._compute_gradients(self._model, pixels, targets, teacher_weight if has_teacher else None)
+        self._update(learning_rate, average_weight)
+        return loss
 
-    def _compute(
+    def _compute_gradients(
         self,
         network: Module,
         pixels: Tensor,
         targets: Tensor,
-        learning_rate: float | Tensor,
         teacher_weight: float | Tensor | None,
-        average_weight: float | Tensor,
         loss_scale: float = 1.0,
     ) -> Tensor:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        """Compute the gradients and return the loss, ()."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
             if teacher_weight is not None:
                 targets = self._blend_with_teacher(pixels, targets, teacher_weight)
@@ -111,10 +127,14 @@ class TrainingStep:
         loss = self._loss(logits.float(), targets) if loss_scale else logits.sum() * 0
         self._optimizer.zero_grad(set_to_none=True)
         (loss * loss_scale).backward()
+        return loss.detach()
+
+    def _update(self, learning_rate: float | Tensor, average_weight: float | Tensor) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
         self._optimizer.step()
         if self.average is not None:
             self.average.update(self._model, average_weight)
-        return loss.detach()
 
     @torch.no_grad()
     def _blend_with_teacher(self, pixels: Tensor, targets: Tensor, weight: float | Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from facetools.prediction import metrics
 from facetools.runtime.processes import ProcessGroup
 from facetools.runtime.threads import prefetch
 from facetools.training.examples import Examples
+from facetools.training.progress import TrainingInterrupted
 
 
 def predict_examples(
@@ -24,18 +25,24 @@ def predict_examples(
     batch: int,
     device: torch.device,
     group: ProcessGroup,
+    should_stop: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels, uint8 (n, attributes), and scores, float32 (n, attributes), of the `examples` that can be decoded.
 
     `predict` maps pixels, float (b, 3, height, width), to scores, float (b, attributes), both on `device`. The
-    processes of `group` predict every world-th batch each; all of them return all results.
+    processes of `group` predict every world-th batch each; all of them return all results. Raises TrainingInterrupted
+    in all processes if `should_stop` returns True in one of them.
     """
     starts = [number * batch for number in group.share(math.ceil(len(examples) / batch))]
     loading = (images.load_batch(np.arange(start, min(start + batch, len(examples)))) for start in starts)
     local: list[tuple[np.ndarray, np.ndarray]] = []  # of each batch, the rows that could be decoded and their scores
     for rows, pixels in prefetch(loading):
+        if should_stop():
+            break
         if len(rows):
             local.append((rows, predict(upload_as_float(pixels, device)).cpu().numpy()))
+    if group.any(should_stop()):
+        raise TrainingInterrupted
     batches = [pair for pairs in group.all_gather(local) for pair in pairs]
     if not batches:
         return examples.labels[:0], np.zeros((0, examples.labels.shape[1]), np.float32)

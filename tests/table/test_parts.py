@@ -46,3 +46,18 @@ def test_parts_of_another_run_or_table_are_rejected(tmp_path: Path) -> None:
         TableParts.create(tmp_path, INPUTS[::-1], 3, SETTINGS, resume=True)
     with pytest.raises(PartsError, match="with different thresholds"):
         TableParts.create(tmp_path, INPUTS, 3, SETTINGS | {"thresholds": "f1"}, resume=True)
+
+
+def test_only_one_run_at_a_time_writes_the_parts(tmp_path: Path) -> None:
+    first = TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=False)
+    with pytest.raises(PartsError, match="another run is writing the parts"):
+        TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=True)
+    del first
+    TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("plan", [b"", b"{", b"[" * 5000, b"[]", b"{}", b'{"part": 0}', b'{"part": "3"}', b"\xff"])
+def test_a_damaged_plan_is_named(tmp_path: Path, plan: bytes) -> None:
+    (tmp_path / "plan.json").write_bytes(plan)
+    with pytest.raises(PartsError, match=r"plan\.json is not the plan of a table in parts"):
+        TableParts.create(tmp_path, INPUTS, 3, SETTINGS, resume=True)

@@ -60,7 +60,6 @@ def test_tables_survive_a_round_trip(
 @given(tables(), st.sampled_from(["jsonl", "npy"]), st.lists(st.integers(1, 7)))
 def test_tables_survive_a_pipe(table: Table, encoding: streams.Encoding, at: list[int]) -> None:
     with pipe_of(split_table(table, at), encoding) as stream:
-        assert streams.detect_encoding(stream, "-") == encoding
         assert_same(columns.concatenate_tables(list(streams.read_blocks(stream, "-"))), table)
 
 
@@ -126,18 +125,14 @@ def test_a_celeba_attribute_list_is_a_table_of_labels() -> None:
         decode_blocks(b"2\nBald Young\n1.jpg -1 1\n2.jpg 1\n")
 
 
-@pytest.mark.parametrize(
-    ("start", "encoding"),
-    [
-        (b"\x93NUMPY", "npy"),
-        (b"{", "jsonl"),
-        (b"  {", "jsonl"),
-        (b"\r\n{", "jsonl"),
-        (b"202599\n", "jsonl"),
-        (b"image_id", "jsonl"),
-    ],
-)
-def test_detect_encoding_reads_only_the_first_byte(start: bytes, encoding: str) -> None:
-    stream = io.BufferedReader(io.BytesIO(start))
-    assert streams.detect_encoding(stream, "faces") == encoding
-    assert stream.read() == start
+def test_an_endless_stream_that_is_no_table_is_rejected() -> None:
+    class Endless(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            buffer[:] = (b"y\n" * len(buffer))[: len(buffer)]
+            return len(buffer)
+
+    with pytest.raises(TableError, match=r"^yes: line 1: 'y' is neither a number of rows nor the names of columns$"):
+        list(streams.read_blocks(io.BufferedReader(Endless()), "yes"))

@@ -1,4 +1,4 @@
-"""Teacher scores for distillation, matched to images by file name."""
+"""Teacher scores for distillation, matched to images by their paths."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 
 from facetools.table import streams
 from facetools.table.columns import AttributeColumns, Table, TableError
+from facetools.table.matching import MatchError
 from facetools.training.teachers import read_teacher_scores
 
 
@@ -41,3 +42,17 @@ def test_every_teacher_must_score_all_images_and_attributes(tmp_path: Path) -> N
     (tmp_path / "labels.jsonl").write_text('{"path":"1.jpg","labels":{"Left":1}}\n')
     with pytest.raises(TableError, match=r"labels\.jsonl: no scores with paths"):
         read_teacher_scores([str(tmp_path / "labels.jsonl")], ["1.jpg"], ("Left",))
+
+
+def test_scores_of_equal_file_names_are_told_apart(tmp_path: Path) -> None:
+    files = [b"a/1.jpg", b"b/1.jpg"]
+    source = write_scores(tmp_path / "scores.npy", ("Left",), np.array([[0.2], [0.9]]), files)
+    summaries: list[str] = []
+    scores = read_teacher_scores([source], ["x/b/1.jpg", "x/a/1.jpg"], ("Left",), on_match=summaries.append)
+    np.testing.assert_allclose(scores, [[0.9], [0.2]], rtol=1e-5)
+    assert summaries == [f"{source}: 2 of 2 images matched, by path suffix (x/b/1.jpg by b/1.jpg)"]
+    with pytest.raises(MatchError, match=r"scores\.npy: c/1\.jpg fits both a/1\.jpg \(row 1\) and b/1\.jpg \(row 2\)"):
+        read_teacher_scores([source], ["c/1.jpg"], ("Left",))
+    repeated = write_scores(tmp_path / "repeated.npy", ("Left",), np.array([[0.2], [0.9]]), [b"a/1.jpg", b"a/1.jpg"])
+    with pytest.raises(MatchError, match=r"repeated\.npy: rows 1 and 2 give a/1\.jpg different scores"):
+        read_teacher_scores([repeated], ["a/1.jpg"], ("Left",))

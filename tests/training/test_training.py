@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from facetools.training.loop import TrainingInterrupted, train
 from facetools.training.losses import LOSSES
 from facetools.training.progress import DivergedError
 from facetools.training.recipes import MODERN, Recipe
+from facetools.training.step import TrainingStep
 from tests.conftest import TINY, Run, SyntheticFaces, command
 
 CPU = torch.device("cpu")
@@ -45,7 +48,7 @@ def faces(tmp_path: Path) -> Examples:
         pixels[:, : 20 if left else None] += 60
         pixels[:, (0 if left else 20) : (20 if left else 40)] += 130
         paths.append(str(tmp_path / f"{number}.png"))
-        writing.write_image(Path(paths[-1]), pixels)
+        Path(paths[-1]).write_bytes(writing.encode_image(pixels, ".png"))
     return Examples(paths, labels)
 
 
@@ -114,6 +117,42 @@ def test_resumed_run_equals_uninterrupted_run(
     assert_same_run(whole, resumed)
     last, best = weights(whole / "last.pt"), weights(whole / "best.pt")
     assert all(torch.equal(last[name], best[name]) for name in last) == (not recipe.averaging)
+
+
+class Abandoned(Exception):
+    """Ends a training whose state another thread has saved."""
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("place", ["first step", "second step", "validation"])
+def test_run_saved_by_another_thread_resumes_exactly(
+    faces: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, averaging: float
+) -> None:
+    """Within a step, when its gradients are computed, and in validation with its own batch norm statistics."""
+    recipe = replace(RECIPE, averaging=averaging)
+    train(recipe, ("left", "right"), faces, faces, tmp_path / "whole", device=CPU)
+
+    save: list[Callable[[], None]] = []
+    places = iter(("first step", "second step", "third step", "validation"))
+
+    def interrupt(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            result = function(*arguments)
+            if next(places) == place:
+                thread = threading.Thread(target=save[0])
+                thread.start()
+                thread.join(60)
+                raise Abandoned
+            return result
+
+        return call
+
+    with monkeypatch.context() as patches, pytest.raises(Abandoned):
+        patches.setattr(TrainingStep, "_compute_gradients", interrupt(TrainingStep._compute_gradients))
+        patches.setattr(learner, "predict_examples", interrupt(learner.predict_examples))
+        train(recipe, ("left", "right"), faces, faces, tmp_path / "saved", device=CPU, on_start=save.append)
+    train(recipe, ("left", "right"), faces, faces, tmp_path / "saved", device=CPU, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "saved")
 
 
 def test_best_checkpoint_is_the_moving_average_over_steps(faces: Examples, tmp_path: Path) -> None:
@@ -226,7 +265,7 @@ def test_images_grow_and_accuracy_of_smaller_ones_does_not_count(
     load = decoding.load_image
 
     monkeypatch.setattr(
-        decoding, "load_image", lambda reader, path, size: loaded.append(size) or load(reader, path, size)
+        decoding, "load_image", lambda reader, path, size, *options: loaded.append(size) or load(reader, path, size)
     )
     recipe = replace(RECIPE, epochs=10, growth=0.5, learning_rate=1e-4)
     best_sizes = []
@@ -371,7 +410,7 @@ def test_run_resumed_after_sigkill_equals_uninterrupted_run(
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signal_of_a_batch_system_writes_a_checkpoint_and_exits_75(
     synthetic: SyntheticFaces, tmp_path: Path, number: signal.Signals
 ) -> None:
