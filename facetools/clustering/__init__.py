@@ -6,7 +6,16 @@
 from facetools.clustering.forecast import MemoryLimitError, Monitor
 from facetools.clustering.method import Method, Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.runs import METHODS, Clustering, check_k, check_parameters, cluster, compare
+from facetools.clustering.runs import (
+    METHODS,
+    Clustering,
+    check_comparison,
+    check_k,
+    check_parameters,
+    cluster,
+    compare,
+    methods_using,
+)
 from facetools.clustering.silhouette import mean_silhouette
 
 __all__ = [
@@ -17,9 +26,11 @@ __all__ = [
     "Monitor",
     "Parameters",
     "Points",
+    "check_comparison",
     "check_k",
     "check_parameters",
     "cluster",
     "compare",
     "mean_silhouette",
+    "methods_using",
 ]

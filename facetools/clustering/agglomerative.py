@@ -11,7 +11,7 @@ import numpy as np
 
 from facetools.clustering import codes
 from facetools.clustering.forecast import require_memory
-from facetools.clustering.method import METRIC_ALIASES, Parameters
+from facetools.clustering.method import METRIC_ALIASES, Method, Parameters
 from facetools.clustering.points import Points
 
 #: Pairs of linkage and metric that the compiled core supports.
@@ -27,9 +27,15 @@ CORE_LINKAGES = {
 _SCIPY_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "cosine"}
 
 
-class Agglomerative:
+class Agglomerative(Method):
     requires_k = True
     parameter_names = ("linkage", "metric")
+
+    @classmethod
+    def check_parameters(cls, parameters: Parameters) -> None:
+        super().check_parameters(parameters)
+        if parameters.linkage == "ward" and METRIC_ALIASES.get(parameters.metric, parameters.metric) != "euclidean":
+            raise ValueError(f"ward linkage takes the euclidean metric only, not {parameters.metric}")
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         linkage, metric = parameters.linkage, METRIC_ALIASES.get(parameters.metric, parameters.metric)
@@ -89,8 +95,6 @@ def _scipy_tree(points: Points, linkage: str, metric: str) -> np.ndarray:
     pairs = len(rows) * (len(rows) - 1) // 2
     # SciPy copies the float64 distances of all pairs once.
     require_memory(2 * 8 * pairs, f"{linkage} linkage of {len(rows):,} rows", "use --method kmeans")
-    if metric == "cosine" and not rows.any(axis=1).all():
-        raise ValueError("the cosine metric is undefined for a face that has none of the attributes")
     if len(rows) == 1:
         return np.empty((0, 4))
     return scipy_linkage(pdist(rows.astype(np.float64), _SCIPY_METRICS[metric]), linkage)

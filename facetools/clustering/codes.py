@@ -9,7 +9,8 @@ Arguments that occur everywhere:
   of all counts is at most 2^40.
 - `attributes`: the number of attributes, from 0 to 256.
 - `weights`: float64 (attributes,), factors of the attributes, applied before distances are computed; None for ones.
-- `threads`: the number of threads; 0 means all CPUs that this process may use. Results do not depend on it.
+- `threads`: the number of threads, at most MAX_THREADS; 0 means all CPUs that this process may use. Results do not
+  depend on it.
 - `progress`: called now and then from the calling thread with the fraction of the work that is done. An exception that
   it raises stops the computation.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ from numpy.typing import NDArray
 from facetools import _core
 
 Progress = Callable[[float], object]
+
+#: The limits of the sum of all counts, and of the number of threads.
+MAX_FACES, MAX_THREADS = 2**40, 1024
 
 #: The metrics of `silhouette`.
 METRICS = ("euclidean", "sqeuclidean", "manhattan", "cosine")
@@ -71,6 +76,7 @@ def pack(rows: NDArray[np.generic], threshold: float = 0.5, *, threads: int = 0)
     Scores, float32 or float64, set a bit if score >= `threshold`; NaN is an error. Attributes, uint8 or bool, must be 0
     or 1, and `threshold` is ignored. Time: O(n attributes).
     """
+    rows = np.asarray(rows)
     if rows.ndim != 2:
         raise ValueError(f"rows: must have 2 dimensions, not {rows.ndim}")
     if rows.dtype == np.bool_:
@@ -110,9 +116,7 @@ def silhouette(
     Time: O(d^2 w) for the euclidean metric, O(d clusters attributes) for the others. Memory: see silhouette_bytes.
     """
     codes = _codes(codes)
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(codes),):
-        raise ValueError(f"labels: must be {len(codes)} integers, not {labels.dtype} of shape {labels.shape}")
+    labels = _labels(labels, codes)
     if labels.size and labels.min() < -1:
         raise ValueError(f"labels: must be at least -1, not {labels.min()}")
     used_labels, indices = np.unique(labels, return_inverse=True)
@@ -158,7 +162,11 @@ def dbscan(
     """
     if radius < 0:
         raise ValueError(f"radius: must not be negative, but is {radius}")
-    return _core.dbscan(_codes(codes), _counts(counts), min(radius, 256), min_samples, _threads(threads), progress)
+    if min_samples < 1:
+        raise ValueError(f"min_samples: must be at least 1, not {min_samples}")
+    # More samples than faces are as good as any larger number.
+    samples = min(min_samples, MAX_FACES + 1)
+    return _core.dbscan(_codes(codes), _counts(counts), min(radius, 256), samples, _threads(threads), progress)
 
 
 def dbscan_bytes(codes: int) -> int:
@@ -215,7 +223,12 @@ def linkage_bytes(method: str, codes: int, attributes: int, *, weighted: bool = 
 
 def cut_tree(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int32]:
     """Labels, int32 (d,), of `clusters` clusters (1 to d) from a tree of `linkage`, numbered by first appearance."""
-    return _core.cut(np.ascontiguousarray(tree, dtype=np.float64), clusters)
+    tree = np.asarray(tree)
+    if tree.ndim != 2 or tree.dtype != np.float64:
+        raise ValueError(f"tree: must be float64 of shape (d - 1, 4), not {tree.dtype} of shape {tree.shape}")
+    if not 1 <= clusters <= len(tree) + 1:
+        raise ValueError(f"clusters: must be from 1 to {len(tree) + 1}, the number of codes, not {clusters}")
+    return _core.cut(np.ascontiguousarray(tree), clusters)
 
 
 def kmeans_seed(
@@ -265,9 +278,10 @@ def kmeans_assign(
     the squared distances to the centroid, float64 (d,); and the inertia, their sum over all faces. `weights` apply to
     codes and centroids. Time: O(d clusters attributes).
     """
+    centroids = np.asarray(centroids)
+    if centroids.ndim != 2 or centroids.dtype.kind not in "fiu":
+        raise ValueError(f"centroids: must be numbers of shape (k, a), not {centroids.dtype} of {centroids.shape}")
     centroids = np.ascontiguousarray(centroids, dtype=np.float64)
-    if centroids.ndim != 2:
-        raise ValueError(f"centroids: must have 2 dimensions, not {centroids.ndim}")
     return _core.kmeans_assign(
         _codes(codes),
         _counts(counts),
@@ -293,9 +307,15 @@ def kmeans_update(
     (clusters, attributes), and the number of faces, int64 (clusters,). Their quotients are the new centroids. Time:
     O(d attributes).
     """
+    codes = _codes(codes)
+    labels = _labels(labels, codes)
+    if not 1 <= clusters <= max(len(codes), 65536):
+        raise ValueError(f"clusters: must be from 1 to 65536, or to the number of codes, not {clusters}")
+    if labels.size and not -1 <= labels.min() <= labels.max() < clusters:
+        raise ValueError(f"labels: must be from -1 to {clusters - 1}, not from {labels.min()} to {labels.max()}")
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     return _core.kmeans_update(
-        _codes(codes), _counts(counts), labels, clusters, _attributes(attributes), _threads(threads), None
+        codes, _counts(counts), labels, clusters, _attributes(attributes), _threads(threads), None
     )
 
 
@@ -311,6 +331,13 @@ def _counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     if counts.dtype.kind not in "iu" or counts.ndim != 1:
         raise ValueError(f"counts: must be integers of shape (n,), not {counts.dtype} of shape {counts.shape}")
     return np.ascontiguousarray(counts, dtype=np.int64)
+
+
+def _labels(labels: NDArray[Any], codes: NDArray[np.uint64]) -> NDArray[Any]:
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(codes),):
+        raise ValueError(f"labels: must be {len(codes)} integers, not {labels.dtype} of shape {labels.shape}")
+    return labels
 
 
 def _weights(weights: NDArray[np.float64] | None, attributes: int) -> NDArray[np.float64] | None:
@@ -338,5 +365,5 @@ def _threads(threads: int) -> int:
     if threads < 0:
         raise ValueError(f"threads: must not be negative, but is {threads}")
     if threads:
-        return threads
+        return min(threads, MAX_THREADS)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,11 +12,11 @@ import math
 import numpy as np
 
 from facetools.clustering import codes
-from facetools.clustering.method import METRIC_ALIASES, Parameters
+from facetools.clustering.method import MAX_RADIUS, METRIC_ALIASES, Method, Parameters
 from facetools.clustering.points import Points
 
 
-class DBSCAN:
+class DBSCAN(Method):
     requires_k = False
     parameter_names = ("metric", "eps", "min_samples")
 
@@ -26,6 +26,8 @@ class DBSCAN:
 
     def compute_labels(self, k: int | None) -> np.ndarray:
         points, parameters = self._points, self._parameters
+        # A number of faces beyond 64 bits is not an integer to the libraries.
+        min_samples = min(parameters.min_samples, points.faces + 1)
         metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
         is_unweighted = bool((points.weights == 1).all())
         if (
@@ -34,16 +36,18 @@ class DBSCAN:
             and is_unweighted
             and metric in ("euclidean", "manhattan")
         ):
-            return _core_labels(points, points.packed_codes, metric, parameters)
+            return _core_labels(points, points.packed_codes, metric, min_samples, parameters)
         from sklearn.cluster import DBSCAN as SklearnDBSCAN
 
-        model = SklearnDBSCAN(
-            eps=parameters.eps, min_samples=parameters.min_samples, metric=parameters.metric, n_jobs=parameters.jobs
-        )
-        return model.fit(points.weighted_rows, sample_weight=points.counts).labels_
+        rows, exponent = points.rows_for(metric)
+        eps = min(math.ldexp(min(parameters.eps, MAX_RADIUS), exponent), MAX_RADIUS)
+        model = SklearnDBSCAN(eps=eps, min_samples=min_samples, metric=metric, n_jobs=parameters.jobs)
+        return model.fit(rows, sample_weight=points.counts).labels_
 
 
-def _core_labels(points: Points, packed_codes: np.ndarray, metric: str, parameters: Parameters) -> np.ndarray:
+def _core_labels(
+    points: Points, packed_codes: np.ndarray, metric: str, min_samples: int, parameters: Parameters
+) -> np.ndarray:
     size = len(packed_codes)
     radius = hamming_radius(parameters.eps, metric, points.rows.shape[1])
 
@@ -52,7 +56,7 @@ def _core_labels(points: Points, packed_codes: np.ndarray, metric: str, paramete
             packed_codes[sample],
             points.counts[sample],
             radius,
-            parameters.min_samples,
+            min_samples,
             threads=parameters.jobs,
             progress=progress,
         )

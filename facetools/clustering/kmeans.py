@@ -1,6 +1,8 @@
 """K-Means on distinct rows with counts, with split-and-merge moves to leave local optima.
 
-Minimizes the inertia, the sum over all faces of the squared distance to the centroid of their cluster:
+Minimizes the inertia, the sum over all faces of the squared distance to the centroid of their cluster. With the cosine
+metric it is spherical K-Means (Dhillon and Modha: Concept decompositions for large sparse text data using clustering,
+2001): rows and centroids have length 1, and the distance is 1 - cos.
 
 1. Greedy k-means++ chooses the initial centroids (Arthur and Vassilvitskii 2007).
 2. Lloyd's iterations (1982) converge to a local optimum.
@@ -21,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from facetools.clustering.codes import Progress
-from facetools.clustering.method import Parameters
+from facetools.clustering.method import METRIC_ALIASES, Method, Parameters
 from facetools.clustering.points import Points
-from facetools.clustering.rows import BitRows, Rows, VectorRows, choose_faiss_gpu
+from facetools.clustering.rows import BitRows, Rows, UnitRows, VectorRows, choose_faiss_gpu
+from facetools.clustering.vectors import center
 
 #: The limit of Lloyd's iterations until convergence, after moves, and within one cluster that is split in two.
 MAX_ITERATIONS = 300
@@ -48,28 +51,34 @@ class _Fit:
 
     labels: np.ndarray  # int (d,)
     centroids: np.ndarray  # (k, a)
-    sizes: np.ndarray  # (k,) faces of each cluster
-    errors: np.ndarray  # (k,) sum of squared distances of each cluster
+    sizes: np.ndarray  # (k,) see Rows.means
+    errors: np.ndarray  # (k,) sum of distances of each cluster
 
     @property
     def inertia(self) -> float:
         return float(self.errors.sum())
 
 
-class KMeans:
+class KMeans(Method):
     requires_k = True
-    parameter_names = ("redo", "seed")
+    parameter_names = ("metric", "redo", "seed")
+    metrics = ("euclidean", "cosine")
+    uses_gpu = True
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._size = len(points.counts)
         self._parameters = parameters
         self._rows: Rows
-        use_core = parameters.engine == "auto" and parameters.device in ("auto", "cpu")
+        is_spherical = METRIC_ALIASES.get(parameters.metric, parameters.metric) == "cosine"
+        use_core = parameters.engine == "auto" and parameters.device in ("auto", "cpu") and not is_spherical
         if use_core and points.packed_codes is not None:
             self._rows = BitRows(points.packed_codes, points.counts, points.weights, parameters.jobs)
+            return
+        gpu = choose_faiss_gpu(parameters.device)
+        if is_spherical:
+            self._rows = UnitRows(points.unit_rows, points.counts, parameters.jobs, gpu)
         else:
-            gpu = choose_faiss_gpu(parameters.device)
-            self._rows = VectorRows(points.weighted_rows, points.counts, parameters.jobs, gpu)
+            self._rows = VectorRows(center(points.weighted_rows)[0], points.counts, parameters.jobs, gpu)
 
     def compute_labels(self, k: int | None) -> np.ndarray:
         assert k is not None
@@ -78,7 +87,7 @@ class KMeans:
         restarts, monitor = self._parameters.redo, self._parameters.monitor
         task = f"K-Means of {self._size:,} distinct rows, k = {k}"
         with monitor.stage(task) as progress:
-            fits = []
+            best: _Fit | None = None
             for restart in range(restarts):
                 rng = np.random.default_rng([self._parameters.seed, k, restart])
                 started = time.perf_counter()
@@ -91,8 +100,11 @@ class KMeans:
                 def report(fraction: float, restart: int = restart) -> None:
                     progress((restart + fraction) / restarts)
 
-                fits.append(_split_and_merge(self._rows, _run_lloyd(self._rows, centroids), rng, report))
-        return min(fits, key=lambda fit: fit.inertia).labels
+                fit = _split_and_merge(self._rows, _run_lloyd(self._rows, centroids), rng, report)
+                if best is None or fit.inertia < best.inertia:
+                    best = fit
+        assert best is not None
+        return best.labels
 
     def _time_iteration(self, centroids: np.ndarray) -> float:
         """The seconds that one iteration takes."""
@@ -143,7 +155,7 @@ def _move_centroids(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator)
     in one move at most. The gain of a split need not exceed the cost of the merger: iterations may still improve it.
     """
     halves, gains = _split_clusters(rows, fit, rng)
-    first, second, costs = _merge_costs(rows, fit)
+    first, second, costs = rows.merge_costs(fit.centroids, fit.sizes)
     centroids = fit.centroids.copy()
     moved: set[int] = set()
     for pair in np.argsort(costs, kind="stable"):
@@ -156,23 +168,10 @@ def _move_centroids(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator)
         split = max(candidates, key=lambda cluster: gains[cluster], default=None)
         if split is None or gains[split] <= 0:
             break
-        centroids[merged] = np.average(fit.centroids[[merged, freed]], axis=0, weights=fit.sizes[[merged, freed]])
+        centroids[merged] = rows.merge(fit.centroids[[merged, freed]], fit.sizes[[merged, freed]])
         centroids[[freed, split]] = halves[split]
         moved |= {merged, freed, split}
     return centroids if moved else None
-
-
-def _merge_costs(rows: Rows, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of clusters, int (pairs,) twice, and by how much their merger raises the inertia, float64 (pairs,).
-
-    Clusters with m and n faces and centroids x and y cost m n / (m + n) |x - y|^2 (Ward 1963).
-    """
-    centroids = fit.centroids.astype(np.float64) * rows.weights
-    first, second = np.triu_indices(len(centroids), 1)
-    squared_norms = np.einsum("ij,ij->i", centroids, centroids)
-    distances = squared_norms[first] - 2 * (centroids @ centroids.T)[first, second] + squared_norms[second]
-    sizes = fit.sizes
-    return first, second, sizes[first] * sizes[second] / (sizes[first] + sizes[second]) * distances
 
 
 def _split_clusters(rows: Rows, fit: _Fit, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

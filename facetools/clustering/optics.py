@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetools.clustering.method import Parameters
+from facetools.clustering.method import METRIC_ALIASES, Method, Parameters
 from facetools.clustering.points import Points
 
 
-class OPTICS:
+class OPTICS(Method):
     requires_k = False
     parameter_names = ("metric", "min_samples")
+
+    @classmethod
+    def check_parameters(cls, parameters: Parameters) -> None:
+        super().check_parameters(parameters)
+        if parameters.min_samples < 2:
+            raise ValueError("OPTICS needs min_samples of at least 2")
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
         self._points = points
@@ -22,9 +28,9 @@ class OPTICS:
         parameters = self._parameters
         if parameters.min_samples > self._points.faces:
             return np.full(self._points.faces, -1)  # no core samples; scikit-learn raises an error
-        model = SklearnOPTICS(
-            min_samples=max(parameters.min_samples, 2), metric=parameters.metric, n_jobs=parameters.jobs
-        )
+        metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
+        rows, _ = self._points.rows_for(metric)
+        model = SklearnOPTICS(min_samples=parameters.min_samples, metric=metric, n_jobs=parameters.jobs)
         # scikit-learn divides by reachability distances, which are 0 between equal faces.
         with np.errstate(divide="ignore", invalid="ignore"):
-            return model.fit(self._points.weighted_faces).labels_
+            return model.fit(rows[self._points.inverse]).labels_

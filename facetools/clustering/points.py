@@ -1,7 +1,7 @@
 """The input of clustering: distinct rows, the number of faces that share each, and attribute weights.
 
-`from_bits`, `from_codes` and `from_values` create `Points`; they raise ValueError for invalid weights. `inertia`
-evaluates a clustering, and `renumber_by_size` brings cluster numbers into a standard order.
+`from_bits`, `from_codes` and `from_values` create `Points`; they raise ValueError for invalid weights or values.
+`inertia` evaluates a clustering, and `renumber_by_size` brings cluster numbers into a standard order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from functools import cached_property
 
 import numpy as np
 
-from facetools.clustering import codes
+from facetools.clustering import codes, vectors
+
+#: The largest number of 0/1 attributes.
+MAX_ATTRIBUTES = 256
+
+#: Weights are 0 or between these limits, so that all of them count in float32 computations.
+MIN_WEIGHT, MAX_WEIGHT = 1e-12, 1e12
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,56 @@ class Points:
     @cached_property
     def weighted_rows(self) -> np.ndarray:
         """The distinct rows times the weights, float32 (d, a)."""
-        return self.rows.astype(np.float32) * self.weights.astype(np.float32)
+        rows = self.rows.astype(np.float32, copy=False)
+        return rows if (self.weights == 1).all() else rows * self.weights.astype(np.float32)
+
+    @cached_property
+    def unit_rows(self) -> np.ndarray:
+        """The weighted rows divided by their length, float32 (d, a). None may be zero (see `check_directions`)."""
+        return vectors.normalize(self.weighted_rows)
+
+    def rows_for(self, metric: str) -> tuple[np.ndarray, int]:
+        """Rows that are safe in float32, (d, a), and an exponent e: their distances are 2^e times those of the weighted
+        rows. `metric` is euclidean, manhattan or cosine, for which e is 0."""
+        if metric == "cosine":
+            return self.unit_rows, 0
+        return (self.weighted_rows, 0) if self.packed_codes is not None else vectors.scale(self.weighted_rows)
 
     @property
     def weighted_faces(self) -> np.ndarray:
         """The rows of all faces times the weights, float32 (n, a), for methods that cannot use counts."""
         return self.weighted_rows[self.inverse]
 
+    def check_directions(self) -> None:
+        """Raise ValueError if a weighted row is zero: such a row has no direction, and no cosine with others."""
+        is_zero = ~self.weighted_rows.any(axis=1)
+        if is_zero.any():
+            faces = f"{int(self.counts[is_zero].sum()):,} of {self.faces:,}"
+            row = "row of zeros" if self.packed_codes is None else "face that has none of the attributes"
+            raise ValueError(f"the cosine metric is undefined for a {row} ({faces})")
+
+    @cached_property
+    def distinct_rows(self) -> int:
+        """The number of distinct weighted rows, which is the largest possible number of clusters."""
+        if self.weights.all():
+            return len(self.counts)
+        return len(vectors.find_distinct(self.weighted_rows)[0])  # rows may differ in attributes of weight 0 only
+
+    @cached_property
+    def distinct_directions(self) -> int:
+        """The number of distinct rows of `unit_rows`: the largest number of clusters for the cosine metric."""
+        if self.packed_codes is not None and self.weights.all():
+            return len(self.counts)
+        return len(vectors.find_distinct(self.unit_rows)[0])
+
 
 def from_bits(bits: np.ndarray, weights: np.ndarray | None = None) -> Points:
-    """Points of 0/1 attributes, uint8 (n, a)."""
+    """Points of 0/1 attributes, uint8 (n, a); a is at most MAX_ATTRIBUTES."""
+    if bits.shape[1] > MAX_ATTRIBUTES:
+        raise ValueError(
+            f"there are {bits.shape[1]} attributes, but 0/1 attributes are limited to {MAX_ATTRIBUTES}; choose some by "
+            "--attributes, or cluster all as numbers by --soft"
+        )
     return from_codes(codes.pack(bits), bits.shape[1], weights)
 
 
@@ -60,9 +106,12 @@ def from_codes(packed_codes: np.ndarray, attributes: int, weights: np.ndarray | 
 
 
 def from_values(values: np.ndarray, weights: np.ndarray | None = None) -> Points:
-    """Points of continuous values, float32 (n, a). Equal rows are not merged."""
-    count, columns = values.shape
-    return Points(values, np.ones(count, np.int64), np.arange(count), _weights_or_ones(weights, columns))
+    """Points of continuous values (scores, embeddings), float32 (n, a), none of them above vectors.MAX_VALUE."""
+    if not -vectors.MAX_VALUE <= values.min(initial=0) <= values.max(initial=0) <= vectors.MAX_VALUE:
+        raise ValueError(f"values must be finite and at most {vectors.MAX_VALUE:g}")
+    first, counts, inverse = vectors.find_distinct(values)
+    rows = values if len(first) == len(values) else values[first]
+    return Points(rows, counts, inverse, _weights_or_ones(weights, values.shape[1]))
 
 
 def _weights_or_ones(weights: np.ndarray | None, columns: int) -> np.ndarray:
@@ -70,29 +119,44 @@ def _weights_or_ones(weights: np.ndarray | None, columns: int) -> np.ndarray:
     if weights is None:
         return np.ones(columns)
     weights = np.asarray(weights, np.float64)
-    if weights.shape != (columns,) or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError(f"weights must be {columns} finite numbers, none of them negative and not all 0")
+    is_valid = (weights == 0) | ((weights >= MIN_WEIGHT) & (weights <= MAX_WEIGHT))
+    if weights.shape != (columns,) or not (is_valid.all() and weights.any()):
+        raise ValueError(
+            f"weights must be {columns} finite numbers, each 0 or from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, and not all 0"
+        )
     return weights
 
 
-def inertia(points: Points, labels: np.ndarray) -> float:
-    """The within-cluster sum of squared distances of all faces to their centroid, with weights (the paper's eq. 2).
+def inertia(points: Points, labels: np.ndarray, metric: str = "euclidean") -> float:
+    """The sum, over all faces, of their distance to the mean of their cluster, with weights.
 
-    `labels`: int (d,) of the distinct rows or int (n,) of the faces. Noise (-1) is ignored.
+    The distance is the squared euclidean distance (the paper's equation 2). For the cosine metric it is 1 - cos, to the
+    direction of the mean of the rows of length 1 (Dhillon and Modha 2001). `labels`: int (d,) of the distinct rows or
+    int (n,) of the faces. Noise (-1) is ignored.
     """
     rows, counts, labels = count_row_label_pairs(points, labels)
-    if points.packed_codes is not None:
+    if points.packed_codes is not None and metric != "cosine":
         clusters, attributes = int(labels.max(initial=0)) + 1, points.rows.shape[1]
+        labels = labels.astype(np.int32)
         sums, sizes = codes.kmeans_update(points.packed_codes[rows], counts, labels, clusters, attributes=attributes)
         # The squared deviations of a 0/1 attribute add up to sum - sum^2 / size, because a bit is its own square.
         deviations = sums - sums.astype(np.float64) ** 2 / np.maximum(sizes, 1)[:, None]
         return float((deviations @ points.weights**2).sum())
     clustered = labels >= 0
-    weighted_rows = points.weighted_rows[rows[clustered]].astype(np.float64)
-    counts, labels = counts[clustered], labels[clustered]
-    sums, sizes = sum_clusters(weighted_rows, counts, labels, int(labels.max(initial=-1)) + 1)
-    total = float(counts @ np.einsum("ij,ij->i", weighted_rows, weighted_rows))
-    return max(total - float((np.einsum("ij,ij->i", sums, sums) / np.maximum(sizes, 1)).sum()), 0.0)
+    rows, counts, labels = rows[clustered], counts[clustered], labels[clustered]
+    clusters = int(labels.max(initial=-1)) + 1
+    if metric == "cosine":
+        weighted_rows = points.rows[rows] * points.weights
+        lengths = np.sqrt(np.einsum("ij,ij->i", weighted_rows, weighted_rows))
+        sums, sizes = sum_clusters(weighted_rows / lengths[:, None], counts, labels, clusters)
+        # The cosines of a cluster with the direction of its sum add up to the length of the sum.
+        return max(float((sizes - np.sqrt(np.einsum("ij,ij->i", sums, sums))).sum()), 0.0)
+    centered, exponent = vectors.center(points.weighted_rows)
+    centered = centered[rows].astype(np.float64)
+    sums, sizes = sum_clusters(centered, counts, labels, clusters)
+    total = float(counts @ np.einsum("ij,ij->i", centered, centered))
+    scaled = max(total - float((np.einsum("ij,ij->i", sums, sums) / np.maximum(sizes, 1)).sum()), 0.0)
+    return float(np.ldexp(scaled, -2 * exponent))
 
 
 def sum_clusters(rows: np.ndarray, counts: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

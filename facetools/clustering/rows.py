@@ -5,6 +5,7 @@ Every row has a count, and the results are those of repeating the row that often
 - `BitRows`: 0/1 attributes, in the compiled core. Distances are double; means come from integer sums.
 - `VectorRows`: float32 values. `FaissSearch` finds the nearest centroids on a CPU or GPU; `SklearnSearch` replaces it
   where FAISS is not installed. Means come from double sums.
+- `UnitRows`: `VectorRows` of length 1, for the cosine metric. Centroids have length 1 too.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ class Rows(Protocol):
 
     #: int64 (d,), the number of faces that share each row.
     counts: np.ndarray
-    #: float64 (a,), factors that turn a difference of two centroids into a distance.
-    weights: np.ndarray
 
     def select(self, indices: np.ndarray) -> Rows:
         """The rows with these indices."""
@@ -40,10 +39,18 @@ class Rows(Protocol):
         """The index of the nearest centroid of each row, int (d,), and the squared distance to it (d,)."""
 
     def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The centroid of each cluster, float64 (k, a), and its number of faces, float64 (k,).
+        """The centroid of each cluster, float64 (k, a), and its size, float64 (k,).
 
-        `labels` is int (d,). No cluster may be empty.
+        The size is the number of faces; for the cosine metric, the length of the sum of their rows. `labels` is int
+        (d,). No cluster may be empty.
         """
+
+    def merge(self, centroids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The centroid (a,) of the union of clusters with these centroids and sizes."""
+
+    def merge_costs(self, centroids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All pairs of clusters, int (pairs,) twice, and by how much their merger raises the inertia, float64
+        (pairs,)."""
 
 
 class BitRows:
@@ -84,6 +91,12 @@ class BitRows:
         )
         return sums / sizes[:, None], sizes.astype(np.float64)
 
+    def merge(self, centroids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        return np.average(centroids, axis=0, weights=sizes)
+
+    def merge_costs(self, centroids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _ward_costs(centroids * self.weights, sizes)
+
 
 class VectorRows:
     """Rows of weighted values, float32 (d, a). Centroids are means of the weighted values.
@@ -92,7 +105,7 @@ class VectorRows:
     """
 
     def __init__(self, weighted_rows: np.ndarray, counts: np.ndarray, jobs: int, gpu: int | None) -> None:
-        self.counts, self.weights = counts, np.ones(weighted_rows.shape[1])
+        self.counts = counts
         self._rows = np.ascontiguousarray(weighted_rows)
         self._search = FaissSearch(jobs, gpu) if extras.is_installed("faiss") else SklearnSearch(jobs)
 
@@ -110,6 +123,53 @@ class VectorRows:
     def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         sums, sizes = sum_clusters(self._rows, self.counts, labels, k)
         return sums / sizes[:, None], sizes
+
+    def merge(self, centroids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        return np.average(centroids, axis=0, weights=sizes)
+
+    def merge_costs(self, centroids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _ward_costs(centroids.astype(np.float64), sizes)
+
+
+class UnitRows(VectorRows):
+    """Rows of length 1, for spherical K-Means (Dhillon and Modha 2001). The centroid is the direction of the sum.
+
+    Half the squared distance of two vectors of length 1 is 1 - cos, so the nearest centroid is the same. A cluster
+    whose rows have the sum s has the inertia (number of faces) - |s|.
+    """
+
+    def assign(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels, squared_distances = super().assign(centroids)
+        return labels, squared_distances / 2
+
+    def means(self, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        sums, _ = sum_clusters(self._rows, self.counts, labels, k)
+        lengths = np.linalg.norm(sums, axis=1)
+        for cluster in np.flatnonzero(lengths == 0):  # opposite rows: every direction has the same inertia
+            sums[cluster] = self._rows[np.argmax(labels == cluster)]
+        return sums / np.linalg.norm(sums, axis=1)[:, None], lengths
+
+    def merge(self, centroids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        total = sizes @ centroids
+        length = np.linalg.norm(total)
+        return total / length if length else centroids[0]
+
+    def merge_costs(self, centroids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        first, second = np.triu_indices(len(centroids), 1)
+        cosines = (centroids @ centroids.T)[first, second]
+        m, n = sizes[first], sizes[second]
+        return first, second, m + n - np.sqrt(np.maximum(m * m + n * n + 2 * m * n * cosines, 0))
+
+
+def _ward_costs(centroids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows.merge_costs for squared euclidean distances between float64 `centroids` (k, a).
+
+    Clusters with m and n faces and centroids x and y cost m n / (m + n) |x - y|^2 (Ward 1963).
+    """
+    first, second = np.triu_indices(len(centroids), 1)
+    squared_norms = np.einsum("ij,ij->i", centroids, centroids)
+    distances = squared_norms[first] - 2 * (centroids @ centroids.T)[first, second] + squared_norms[second]
+    return first, second, sizes[first] * sizes[second] / (sizes[first] + sizes[second]) * distances
 
 
 class SklearnSearch:

@@ -1,19 +1,20 @@
 """Run clustering methods: `cluster` for one clustering and its figures, `compare` for many.
 
-`METHODS` lists the methods. `check_parameters` and `check_k` validate a call before any data is read.
+`METHODS` lists the methods. `check_parameters`, `check_comparison` and `check_k` validate a call before any data is
+read; `methods_using` tells which methods a parameter affects.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from facetools.clustering.method import METRIC_ALIASES, Method, Parameters
+from facetools.clustering.method import Method, Parameters
 from facetools.clustering.points import Points, inertia, renumber_by_size
 from facetools.clustering.silhouette import mean_silhouette
 
@@ -33,8 +34,9 @@ class Clustering:
     """The labels of all faces and figures about them.
 
     `labels`: int32 (n,), the cluster of each face; 0 is the largest cluster, -1 is noise.
-    `figures`: `method`, `parameters`, `clusters`, `noise` (faces), `inertia` (all faces, with weights), `silhouette`
-    (without weights; None if undefined or not computed), `faces`, `distinct_codes`, and `seconds` per stage.
+    `figures`: `method`, `parameters`, `clusters`, `noise` (faces), `noise_share` (of all faces), `inertia` (see
+    points.inertia), `silhouette` (euclidean, without weights and noise; None if undefined or not computed), `faces`,
+    `distinct_codes` (distinct rows), and `seconds` per stage.
     """
 
     labels: np.ndarray
@@ -48,12 +50,32 @@ def load_method(name: str) -> type[Method]:
     return getattr(import_module(f"facetools.clustering.{name}"), METHODS[name])
 
 
+def methods_using(parameter: str) -> list[str]:
+    """The names of the methods whose result depends on `parameter`, a field of Parameters, or that use its device."""
+    return [
+        name
+        for name in METHODS
+        if (load_method(name).uses_gpu if parameter == "device" else parameter in load_method(name).parameter_names)
+    ]
+
+
 def check_parameters(parameters: Parameters, name: str) -> None:
     """Raise ValueError if there is no method `name`, or if it does not support this combination of parameters."""
-    load_method(name)
-    metric = METRIC_ALIASES.get(parameters.metric, parameters.metric)
-    if name == "agglomerative" and parameters.linkage == "ward" and metric != "euclidean":
-        raise ValueError(f"ward linkage takes the euclidean metric only, not {parameters.metric}")
+    load_method(name).check_parameters(parameters)
+
+
+def check_comparison(parameters: Parameters, names: Sequence[str]) -> list[str]:
+    """Raise ValueError if `compare` cannot run one of the methods `names` with `parameters`.
+
+    Returns the methods that do not support the metric. They are compared with the euclidean metric, if another method
+    supports the metric.
+    """
+    without_metric = [name for name in names if not load_method(name).supports_metric(parameters.metric)]
+    uses_metric = [name for name in names if "metric" in load_method(name).parameter_names]
+    for name in names:
+        is_replaced = name in without_metric and len(without_metric) < len(uses_metric)
+        check_parameters(replace(parameters, metric="euclidean") if is_replaced else parameters, name)
+    return without_metric
 
 
 def check_k(k: int | None, name: str) -> None:
@@ -77,16 +99,15 @@ def cluster(
     """
     check_parameters(parameters, name)
     check_k(k, name)
-    _require_faces(points)
     started = time.perf_counter()
-    method = load_method(name)(points, parameters)
+    method = _start(points, name, parameters)
     return _run(method, points, name, k, parameters, started, with_silhouette=with_silhouette)
 
 
 def compare(
     points: Points,
     names: Iterable[str],
-    ks: Iterable[int],
+    ks: Sequence[int],
     parameters: Parameters,
     *,
     on_failure: Callable[[str, str], None],
@@ -95,16 +116,18 @@ def compare(
     """Yield the figures of each method for each k, with the key `k` added.
 
     Methods that determine the number of clusters run once, with k = None. Each method shares the work that does not
-    depend on k. If a method fails, `on_failure(method and k, reason)` is called and its larger k are skipped.
+    depend on k. A method that does not support the metric runs with the euclidean metric, as its figures then say (see
+    `check_comparison`). If a method fails, `on_failure(method and k, reason)` is called and its larger k are skipped.
     `on_result()` is called after each clustering.
     """
-    ks = list(ks)
+    chosen = parameters
     for name in names:
         started = time.perf_counter()
         try:
+            supported = load_method(name).supports_metric(chosen.metric)
+            parameters = chosen if supported else replace(chosen, metric="euclidean")
             check_parameters(parameters, name)
-            _require_faces(points)
-            method = load_method(name)(points, parameters)
+            method = _start(points, name, parameters)
         except ValueError as error:
             on_failure(name, str(error))
             continue
@@ -119,9 +142,23 @@ def compare(
             started = time.perf_counter()
 
 
-def _require_faces(points: Points) -> None:
+def _start(points: Points, name: str, parameters: Parameters) -> Method:
+    """The method `name` for `points`. Raises ValueError if there are none, or if the metric is undefined for one."""
     if not points.faces:
         raise ValueError("there are no faces to cluster")
+    method = load_method(name)
+    if "metric" in method.parameter_names and parameters.metric == "cosine":
+        points.check_directions()
+    return method(points, parameters)
+
+
+def _require_distinct(points: Points, k: int, metric: str) -> None:
+    """Raise ValueError if `k` exceeds the number of distinct rows: equal faces cannot be in different clusters."""
+    directions = metric == "cosine"
+    largest = points.distinct_directions if directions else points.distinct_rows
+    if k > largest:
+        rows = "distinct directions" if directions else "distinct rows"
+        raise ValueError(f"k is {k}; it must be from 1 to {largest}, the number of {rows}")
 
 
 def _run(
@@ -135,6 +172,9 @@ def _run(
     with_silhouette: bool = True,
 ) -> Clustering:
     """`started` is the time (perf_counter) at which the work for this clustering began."""
+    metric = parameters.metric if "metric" in method.parameter_names else "euclidean"
+    if k is not None:
+        _require_distinct(points, k, metric)
     labels = method.compute_labels(k)
     is_per_row = len(labels) == len(points.counts)
     labels = renumber_by_size(labels, points.counts if is_per_row else None)
@@ -143,12 +183,14 @@ def _run(
     silhouette_end = time.perf_counter()
     face_labels = labels[points.inverse] if is_per_row else labels
     used_parameters = {field: getattr(parameters, field) for field in method.parameter_names}
+    noise = int((face_labels < 0).sum())
     figures = {
         "method": name,
         "parameters": ({"k": k} if method.requires_k else {}) | used_parameters,
         "clusters": int(labels.max(initial=-1)) + 1,
-        "noise": int((face_labels < 0).sum()),
-        "inertia": inertia(points, labels),
+        "noise": noise,
+        "noise_share": round(noise / points.faces, 6),
+        "inertia": inertia(points, labels, metric),
         "silhouette": silhouette,
         "faces": points.faces,
         "distinct_codes": len(points.counts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -11,9 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.files import check_output, choose_encoding, provenance
+from facetools.commands.files import provenance
 from facetools.commands.job import CommandError, Job, pluralize
-from facetools.commands.options import INPUT, METHOD, OUTPUT, AttributesOption, Format, Output, TableInput
+from facetools.commands.options import (
+    INPUT,
+    METHOD,
+    OUTPUT,
+    AttributesOption,
+    Format,
+    Output,
+    TableInput,
+    refuse_unused,
+)
+from facetools.commands.outputs import check_distinct, check_output, choose_encoding
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
@@ -23,6 +34,16 @@ if TYPE_CHECKING:
     from facetools.table.columns import Table
 
 COMPARISON = "Comparison options"
+
+#: The field of clustering.Parameters that each option of a method sets.
+PARAMETER_OF_OPTION = {
+    "redo": "redo",
+    "linkage": "linkage",
+    "metric": "metric",
+    "eps": "eps",
+    "min_samples": "min_samples",
+    "birch_threshold": "threshold",
+}
 
 MethodName = Literal["kmeans", "agglomerative", "dbscan", "birch", "spectral", "optics"]
 
@@ -91,7 +112,8 @@ def fa_cluster(
     metric: Annotated[
         Literal["euclidean", "manhattan", "cosine", "l1", "l2"],
         typer.Option(
-            help="Agglomerative, DBSCAN, OPTICS: distance between faces; ward needs euclidean.",
+            help="Distance between faces. K-Means takes euclidean, or cosine for spherical K-Means; ward linkage takes "
+            "euclidean; complete, average and single linkage, DBSCAN and OPTICS take all.",
             rich_help_panel=METHOD,
         ),
     ] = "euclidean",
@@ -158,11 +180,13 @@ def fa_cluster(
       fa-cluster list_attr_celeba.txt -k 8 --attributes Smiling,Male,Young,Eyeglasses > clusters.jsonl
       fa-cluster scores.npy --attributes paper10 --compare 2:50 --methods kmeans,dbscan > comparison.jsonl
     """
-    from facetools.clustering import Monitor, Parameters, check_k, check_parameters, cluster
-    from facetools.runtime import files
+    from facetools.clustering import Monitor, Parameters, check_comparison, check_k, check_parameters, cluster
     from facetools.table import streams
 
-    ks, method_names = _parse_range(compare), methods.split(",")
+    ks = _parse_range(compare)
+    method_names: list[str] = [method]
+    if ks is not None:
+        method_names = list(dict.fromkeys(name.strip() for name in methods.split(",")))
     try:
         parameters = Parameters(
             redo=redo,
@@ -177,30 +201,37 @@ def fa_cluster(
             jobs=job.jobs,
             monitor=Monitor(lambda *forecast: job.say(_forecast_message(*forecast)), job.stage),
         )
-        for name in [method] if ks is None else method_names:
-            check_parameters(parameters, name)
         if ks is None:
+            check_parameters(parameters, method)
             check_k(k, method)
+        else:
+            for name in check_comparison(parameters, method_names):
+                job.say(f"{name} does not support {metric} distances; it is compared with euclidean distances")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if ks is not None and (k is not None or summary is not None or format == "npy"):
+    _refuse_unused_options(job, method_names, ks is not None, soft, column, weights, frequencies)
+    if ks is not None and (k is not None or summary is not None or choose_encoding(format, output) == "npy"):
         raise typer.BadParameter(
             "it writes JSONL records for several numbers of clusters; -k, --summary and --format npy do not apply",
             param_hint="--compare",
         )
-    if summary in ("-", output):
-        raise typer.BadParameter("the table is written there; name another file", param_hint="--summary")
-    check_output(output, format)
+    check_output(output, table=format is None)
     if summary is not None:
-        check_output(summary, "json")
+        check_output(summary, "--summary")
+    check_distinct({"--output": output, "--summary": summary}, [weights])
+    check_distinct({"--summary": summary}, [source])  # the output may replace the table, which is read before
 
     read_start = time.perf_counter()
     faces, encoding = streams.read_table(source)
-    faces = _drop_invalid_scores(job, faces, column)
-    points = _build_points(faces, attributes, column, threshold, soft, weights, frequencies)
+    encoding = choose_encoding(format, output, encoding) if ks is None else "jsonl"
+    faces = _drop_invalid_scores(job, faces, column, soft)
+    if not len(faces):
+        raise CommandError("there are no faces to cluster")
+    points = _build_points(job, faces, attributes, column, threshold, soft, weights, frequencies)
     read_seconds = time.perf_counter() - read_start
+    kind = "rows" if points.packed_codes is None else "codes"
     job.detail(
-        f"{points.faces:,} faces have {len(points.counts):,} distinct codes of {points.rows.shape[1]} attributes"
+        f"{points.faces:,} faces have {len(points.counts):,} distinct {kind} of {points.rows.shape[1]} attributes"
     )
     if ks is not None:
         _write_comparison(job, points, method_names, ks, parameters, output)
@@ -209,9 +240,12 @@ def fa_cluster(
     clustering = cluster(points, method, k, parameters, with_silhouette=summary is not None)
     figures = clustering.figures
     write_start = time.perf_counter()
-    with files.atomic_writer(summary) if summary is not None else nullcontext() as summary_stream:
-        with streams.open_writer(output, choose_encoding(format, output, encoding)) as writer:
-            writer.write(_add_clusters(faces, clustering.labels))
+    with (
+        streams.open_output(summary) if summary is not None else nullcontext() as summary_stream,
+        streams.open_writer(output, encoding) as writer,
+    ):
+        writer.write(_add_clusters(faces, clustering.labels))
+        writer.close()
         if summary_stream is not None:
             seconds = {
                 "read": round(read_seconds, 3),
@@ -220,8 +254,44 @@ def fa_cluster(
             }
             content = figures | {"seconds": seconds, "made_by": provenance(job, [source])}
             summary_stream.write(json.dumps(content, indent=1).encode() + b"\n")
-    noise = f", {figures['noise']:,} noise" if figures["noise"] else ""
+            summary_stream.flush()  # if this fails, the table is not written either
+    if k is not None and figures["clusters"] < k:
+        job.say(f"{method} left {k - figures['clusters']} of the {k} clusters empty")
+    noise = f", {figures['noise']:,} noise ({figures['noise_share']:.1%})" if figures["noise"] else ""
     job.done(f"{pluralize(points.faces, 'face')} in {pluralize(figures['clusters'], 'cluster')}{noise}")
+
+
+def _refuse_unused_options(
+    job: Job,
+    methods: list[str],
+    is_comparison: bool,
+    soft: bool,
+    column: str | None,
+    weights: str,
+    frequencies: str,
+) -> None:
+    """Raise a usage error for an option that has no effect with the other options."""
+    from facetools.clustering import methods_using
+
+    if is_comparison:
+        refuse_unused(job.given, ["method"], "with --compare; --methods names the methods to compare")
+    else:
+        refuse_unused(job.given, ["methods"], "without --compare; --method names the method")
+    given = {option: parameter for option, parameter in PARAMETER_OF_OPTION.items() if option in job.given}
+    if job.device.startswith("cuda"):
+        given["device"] = "device"
+    noun = "method" if len(methods) == 1 else "methods"
+    for option, parameter in given.items():
+        users = methods_using(parameter)
+        if not set(methods) & set(users):
+            refuse_unused([option], [option], f"with the {noun} {', '.join(methods)}; it is for {', '.join(users)}")
+    uses_frequencies = weights in ("common", "rare")
+    if not uses_frequencies:
+        refuse_unused(job.given, ["frequencies"], "without --weights common or --weights rare")
+    if soft and not (uses_frequencies and frequencies == "data"):
+        refuse_unused(job.given, ["threshold"], "with --soft")
+    if column == "labels":
+        refuse_unused(job.given, ["threshold"], "on labels, which are 0 or 1")
 
 
 def _write_comparison(
@@ -254,32 +324,37 @@ def _parse_range(compare: str | None) -> range | None:
     """Return the numbers of clusters of --compare, `FROM:TO` or a single number."""
     if compare is None:
         return None
-    first, _, last = compare.partition(":")
-    if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first)):
+    match = re.fullmatch("([0-9]{1,15})(?::([0-9]{1,15}))?", compare)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= last:
         raise typer.BadParameter(
             f"'{compare}' is not a range of numbers of clusters, such as 2:50", param_hint="--compare"
         )
-    return range(int(first), int(last or first) + 1)
+    return range(first, last + 1)
 
 
-def _drop_invalid_scores(job: Job, faces: Table, column: str | None) -> Table:
-    """Return the faces whose scores are all finite, and report the others."""
+def _drop_invalid_scores(job: Job, faces: Table, column: str | None, soft: bool) -> Table:
+    """Return the faces whose scores are all numbers in range, and report the others."""
     import numpy as np
+
+    from facetools.clustering.vectors import MAX_VALUE
 
     if faces.scores is None or column == "labels":
         return faces
-    finite = np.isfinite(faces.scores.values)
-    valid = finite.all(axis=1)
+    is_valid = np.abs(faces.scores.values) <= MAX_VALUE
+    valid = is_valid.all(axis=1)
     if valid.all():
         return faces
     for row in np.flatnonzero(~valid).tolist():
-        first = int(np.flatnonzero(~finite[row])[0])
+        first = int(np.flatnonzero(~is_valid[row])[0])
         name, score = faces.scores.names[first], faces.scores.values[row, first]
-        job.report_failure(faces.path(row), f"its score of {name} is {score}")
+        limit = "" if np.isnan(score) else f", but the largest that can be clustered is {MAX_VALUE:g}"
+        job.report_failure(faces.path(row), f"its {'value' if soft else 'score'} of {name} is {score}{limit}")
     return faces.take(valid)
 
 
 def _build_points(
+    job: Job,
     faces: Table,
     attributes: str | None,
     column: str | None,
@@ -299,6 +374,7 @@ def _build_points(
         names = default_attribute_names(64 * faces.codes.shape[1])
         if soft or weights != "none":
             raise typer.BadParameter("packed codes have no names and no scores; --soft and --weights do not apply")
+        refuse_unused(job.given, ["threshold", "column"], "on packed codes")
         selected = select_attributes(attributes, names) if attributes else names
         if selected == names:
             return points.from_codes(faces.codes, len(names))
@@ -310,12 +386,14 @@ def _build_points(
     selected = select_attributes(attributes, columns.names) if attributes else columns.names
     values = columns.select(selected)
     is_scores = columns is faces.scores
+    if not is_scores:
+        refuse_unused(job.given, ["threshold"], "on labels, which are 0 or 1")
     if is_scores and not soft and len(values) and (values.min() < 0 or values.max() > 1):
         raise CommandError("some values are outside 0 to 1, so they are not scores; --soft clusters them as they are")
     present = values >= threshold if is_scores else values != 0
     attribute_weights = _attribute_weights(weights, frequencies, selected, present)
     if soft:
-        return points.from_values(values.astype(np.float32), attribute_weights)
+        return points.from_values(values.astype(np.float32, copy=False), attribute_weights)
     return points.from_bits(np.ascontiguousarray(present).view(np.uint8), attribute_weights)
 
 
@@ -342,17 +420,33 @@ def _attribute_weights(
             shares = {name: FREQUENCIES[name] for name in names}
         by_name = frequency_weights(shares, weights)
     else:
-        try:
-            by_name = {str(name): float(weight) for name, weight in json.loads(Path(weights).read_bytes()).items()}
-        except (ValueError, AttributeError, TypeError):
-            raise CommandError(f"{weights}: not a JSON object with a number for each attribute") from None
+        by_name = _read_weights(weights)
     missing = [name for name in names if name not in by_name]
     if missing:
         raise CommandError(f"{weights}: no weight for the attribute '{missing[0]}'")
-    values = np.array([by_name[name] for name in names])
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.any()):
-        raise CommandError(f"{weights}: weights must be finite, not negative and not all 0")
-    return values
+    return np.array([by_name[name] for name in names])
+
+
+def _read_weights(path: str) -> dict[str, float]:
+    """Return the weights in a JSON object of name and number."""
+    from collections import Counter
+
+    def parse_object(pairs: list[tuple[str, object]]) -> dict[str, float]:
+        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        if repeated:
+            raise CommandError(f"{path}: two weights for the attribute '{repeated[0]}'")
+        for name, weight in pairs:
+            if isinstance(weight, bool) or not isinstance(weight, int | float):
+                raise CommandError(f"{path}: the weight of '{name}' is not a number")
+        return {name: float(weight) for name, weight in pairs}  # type: ignore[arg-type]
+
+    try:
+        weights = json.loads(Path(path).read_bytes(), object_pairs_hook=parse_object)
+    except (ValueError, OverflowError, RecursionError):
+        weights = None
+    if not isinstance(weights, dict):
+        raise CommandError(f"{path}: not a JSON object with a number for each attribute")
+    return weights
 
 
 def _add_clusters(faces: Table, labels: np.ndarray) -> Table:

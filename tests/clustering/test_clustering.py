@@ -361,7 +361,7 @@ def test_comparison_reports_what_fails() -> None:
 
 
 def test_real_attributes_are_clustered_as_well_as_by_scikit_learn(celeba) -> None:  # type: ignore[no-untyped-def]
-    from facetools.table.celeba import read_attribute_list
+    from facetools.table.lists import read_attribute_list
 
     bits = read_attribute_list(celeba / "list_attr_celeba.txt").values[:2000]
     result = cluster(from_bits(bits), "kmeans", 10, Parameters(redo=10))
