@@ -24,6 +24,11 @@ INVERTED_RESIDUALS = (
 FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
 
 
+#: The most units of the hidden layer, and the longest side of an image in pixels. A damaged checkpoint must not ask for
+#: more memory than a computer has.
+MAX_HEAD, MAX_IMAGE_SIDE = 65_536, 4_096
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything needed to build the network and to score images with it.
@@ -45,9 +50,38 @@ class ModelConfig:
     first_stride: int = 2
     flip_average: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if a value is of the wrong type or out of range."""
+        names = self.attributes
+        if not names or not all(isinstance(name, str) and name and _is_encodable(name) for name in names):
+            raise ValueError(f"attributes are {names}, not names")
+        if len(set(names)) < len(names):
+            raise ValueError(f"attributes are {', '.join(names)}, some of them twice")
+        if not isinstance(self.backbone, str):
+            raise ValueError(f"backbone is {self.backbone}, not a name")
+        if len(self.image_size) != 2:
+            raise ValueError(f"image_size is {self.image_size}, not height and width")
+        ranges = [("head", self.head, MAX_HEAD), *(("image_size", side, MAX_IMAGE_SIDE) for side in self.image_size)]
+        for name, value, maximum in (*ranges, ("first_stride", self.first_stride, 2)):
+            if type(value) is not int or not 1 <= value <= maximum:
+                raise ValueError(f"{name.replace('_', ' ')} is {value}; it must be from 1 to {maximum}")
+        if not isinstance(self.dropout, float | int) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and under 1")
+        if not isinstance(self.flip_average, bool):
+            raise ValueError(f"flip_average is {self.flip_average}, neither true nor false")
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON and checkpoints."""
         return self.__dict__ | {"attributes": list(self.attributes), "image_size": list(self.image_size)}
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether `text` can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def inverted_residuals() -> Iterator[tuple[int, int, int, int]]:

@@ -10,12 +10,12 @@ import sys
 import urllib.error
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from facetools.network.checkpoint import CheckpointError
+from facetools.network.checkpoint import CheckpointError, check_weights, read_entries
+from facetools.network.tensor_files import ZIP_MAGIC
 
 
 def build_backbone(name: str, weights: str = "none") -> nn.Module:
@@ -48,19 +48,27 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), norm, nn.Flatten())
 
 
-def load_torch_file(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch.save, on the CPU, without executing anything in the file.
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Return the state dictionary in a file of torch.save or in a checkpoint, on the CPU.
 
-    Raises CheckpointError if torch cannot read it or it holds something else.
+    Nothing in the file is executed. Raises CheckpointError if it holds something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        # torch's own messages are long and suggest weights_only=False, which would execute code in the file.
-        raise CheckpointError(f"{path}: not a readable checkpoint: torch.load cannot read it safely") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a checkpoint: it does not hold a dictionary")
-    return content
+    with path.open("rb") as stream:
+        is_zip = stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    if is_zip:
+        content = read_entries(path, torch.from_numpy)
+    else:  # before version 1.6, torch.save wrote another format, which some weights still have
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except Exception:
+            # torch's own messages are long and suggest weights_only=False, which would execute code in the file.
+            raise CheckpointError(f"{path}: not a readable checkpoint: torch.load cannot read it safely") from None
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise CheckpointError(f"{path}: not a checkpoint: it does not hold a dictionary of tensors")
+    return state
 
 
 def _load_weights(network: nn.Module, name: str, weights: str) -> None:
@@ -69,10 +77,14 @@ def _load_weights(network: nn.Module, name: str, weights: str) -> None:
     missing = [
         key for key in expected if key not in state and not key.startswith(("classifier", "fc", "AuxLogits", "aux"))
     ]
-    if missing or any(state[key].shape != expected[key].shape for key in expected if key in state):
-        reason = f": {missing[0]} is missing" if missing else ""
-        raise CheckpointError(f"{weights}: not weights of {name}{reason}")
-    network.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)
+    if missing:
+        raise CheckpointError(f"{weights}: not weights of {name}: {missing[0]} is missing")
+    used = {key: value for key, value in state.items() if key in expected}
+    check_weights(Path(weights), used, Tensor, torch.isfinite)
+    for key, value in used.items():
+        if value.shape != expected[key].shape:
+            raise CheckpointError(f"{weights}: not weights of {name}: {key} has another shape")
+    network.load_state_dict(used, strict=False)
 
 
 def _imagenet_state(name: str) -> dict[str, Tensor]:
@@ -93,8 +105,7 @@ def _imagenet_state(name: str) -> dict[str, Tensor]:
 
 def _file_state(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The state dictionary in a file; a facetools checkpoint's keys are renamed to those of torchvision's `network`."""
-    content = load_torch_file(path)
-    state = content.get("model", content)
+    state = _read_state(path)
     if not any(key.startswith("backbone.") for key in state):
         return state
     if hasattr(network, "fc"):

@@ -1,41 +1,26 @@
 """Checkpoint files, read without torch: importing torch takes longer than scoring one face.
 
-`read_checkpoint` reads what `model.save_checkpoint` writes with torch.save: a zip archive that holds a dictionary as
-one pickle (`data.pkl`) and the numbers of each tensor as one file (`data/KEY`). Keys of the dictionary: `format`,
+`read_checkpoint` reads what `model.save_checkpoint` writes: a dictionary in a file of torch.save. Its keys: `format`,
 `config`, `model` (the weights), and optional ones such as `thresholds`, `settings` and `made_by`.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facetools.network.architecture import ModelConfig
+from facetools.network.tensor_files import TensorFileError, read_tensor_file
 
 #: The value of `format` in every checkpoint.
 CHECKPOINT_FORMAT = "facetools checkpoint 1"
 
 #: The checkpoint that is installed with the package.
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.pt"
-
-#: The dtype of a tensor's numbers, by the name of torch's storage class.
-_DTYPES = {
-    "HalfStorage": np.dtype("<f2"),
-    "FloatStorage": np.dtype("<f4"),
-    "DoubleStorage": np.dtype("<f8"),
-    "BoolStorage": np.dtype("?"),
-    "ByteStorage": np.dtype("u1"),
-    "CharStorage": np.dtype("i1"),
-    "ShortStorage": np.dtype("<i2"),
-    "IntStorage": np.dtype("<i4"),
-    "LongStorage": np.dtype("<i8"),
-}
 
 
 class CheckpointError(ValueError):
@@ -59,62 +44,64 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint without executing anything in it; raise CheckpointError if the file is not one."""
+    entries = read_entries(path)
+    config = parse_entries(path, entries)
+    check_weights(path, entries["model"], np.ndarray, np.isfinite)
+    return Checkpoint(path, config, entries["model"], entries)
+
+
+def read_entries(path: Path, make_tensor: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
+    """Return the dictionary in a file of torch.save, with tensors made by `make_tensor`. Nothing in the file is
+    executed. Raises CheckpointError if it is not such a file."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-            if name is None:
-                raise ValueError("the archive has no data.pkl")
-            with archive.open(name) as stream:
-                entries = _TensorUnpickler(stream, archive, name.removesuffix("data.pkl")).load()
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from None
-    return Checkpoint(path, parse_config(path, entries), dict(entries["model"]), entries)
+        entries = read_tensor_file(path, make_tensor)
+    except TensorFileError as error:
+        hint = "; give the checkpoint that the ONNX model was exported from" if path.suffix == ".onnx" else ""
+        raise CheckpointError(f"{path}: not a readable checkpoint: {error}{hint}") from None
+    if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
+        raise CheckpointError(f"{path}: not a checkpoint: it does not hold a dictionary of named entries")
+    return entries
 
 
-def parse_config(path: Path, entries: Any) -> ModelConfig:
-    """The configuration among the `entries` of a checkpoint; raise CheckpointError if they are not a checkpoint's."""
-    if not isinstance(entries, dict) or entries.get("format") != CHECKPOINT_FORMAT:
+def parse_entries(path: Path, entries: dict[str, Any]) -> ModelConfig:
+    """Return the configuration of a checkpoint; raise CheckpointError if `entries` are not those of one."""
+    if entries.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path}: not a facetools checkpoint")
+    settings, weights, thresholds = (entries.get(name, {}) for name in ("config", "model", "thresholds"))
+    for entry in (settings, weights, thresholds):
+        if not isinstance(entry, dict) or not all(isinstance(key, str) for key in entry):
+            raise mismatch_error(path, "config, model and thresholds must be dictionaries of named entries")
+    unknown = settings.keys() - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        raise mismatch_error(path, f"its config has the unknown entry {min(unknown)}")
+    sequences = {name: settings[name] for name in ("attributes", "image_size") if name in settings}
+    if "attributes" not in settings or not all(isinstance(value, list | tuple) for value in sequences.values()):
+        raise mismatch_error(path, "attributes and image_size in its config must be lists")
     try:
-        config, _ = dict(entries["config"]), dict(entries["model"])
-        sequences = {name: tuple(config[name]) for name in ("attributes", "image_size")}
-        return ModelConfig(**config | sequences)
-    except (KeyError, TypeError, ValueError) as error:
+        config = ModelConfig(**settings | {name: tuple(value) for name, value in sequences.items()})
+    except (TypeError, ValueError) as error:
         raise mismatch_error(path, error) from None
+    for criterion, values in thresholds.items():
+        if not isinstance(values, list) or len(values) != len(config.attributes) or not all(map(_is_share, values)):
+            raise mismatch_error(path, f"its thresholds for {criterion} are not a number from 0 to 1 per attribute")
+    return config
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value <= 1
+
+
+def check_weights(path: Path, weights: dict[str, Any], tensor_type: type, isfinite: Callable[[Any], Any]) -> None:
+    """Raise CheckpointError if weights are not tensors, of `tensor_type`, or have impossible values."""
+    for name, values in weights.items():
+        if not issubclass(type(values), tensor_type):
+            raise mismatch_error(path, f"{name} is no tensor")
+        if not isfinite(values).all():
+            raise mismatch_error(path, f"{name} has values that are not finite")
+        if name.endswith(".running_var") and (values < 0).any():
+            raise mismatch_error(path, f"{name} has negative variances")
 
 
 def mismatch_error(path: Path, reason: object) -> CheckpointError:
-    """The error to raise if a checkpoint's entries do not form a network."""
+    """Return the error to raise if a checkpoint's entries do not form a network."""
     return CheckpointError(f"{path}: the checkpoint has missing or mismatched entries: {reason}")
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Load plain values and tensors (as arrays); refuse every other class and function."""
-
-    def __init__(self, stream: Any, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(stream)
-        self._archive, self._folder = archive, folder
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_array
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not allowed")
-
-    def persistent_load(self, storage: Any) -> np.ndarray:
-        _, dtype, key, _, _ = storage
-        return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype)
-
-
-def _rebuild_array(
-    storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
-) -> np.ndarray:
-    """A view of `storage`; `offset` and `strides` count items, not bytes."""
-    size = storage.itemsize
-    return np.ndarray(shape, storage.dtype, storage, offset * size, [stride * size for stride in strides])

@@ -9,7 +9,9 @@ The network is defined twice: for PyTorch here and for ONNX Runtime in `onnx.py`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from facetools.network import checkpoint
 from facetools.network.architecture import PIXEL_MEAN, PIXEL_STD, ModelConfig
-from facetools.network.backbones import build_backbone, load_torch_file
+from facetools.network.backbones import build_backbone
 from facetools.runtime import files
 
 
@@ -62,17 +64,30 @@ def _feature_count(backbone: nn.Module, config: ModelConfig) -> int:
         backbone.train(training)
 
 
-def save_checkpoint(path: Path, model: AttributeNet, *, half: bool = False, **entries: Any) -> None:
+def save_checkpoint(
+    path: Path,
+    model: AttributeNet,
+    *,
+    half: bool = False,
+    buffers: Mapping[str, Tensor] = MappingProxyType({}),
+    **entries: Any,
+) -> None:
     """Write `model` and further `entries` (tensors and plain values only) to `path`, atomically.
 
     With `half`, weight matrices and convolution kernels are stored as float16, which halves the size of the file.
+    `buffers` replaces buffers of the model, by their names.
     """
     state = model.state_dict()
+    state |= {name: value for name, value in buffers.items() if name in state}
     if half:  # batch norm and biases stay float32: they are small and sensitive to rounding
         state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
     content = {"format": checkpoint.CHECKPOINT_FORMAT, "config": model.config.to_dict(), "model": state, **entries}
     with files.atomic_writer(path) as stream:
-        torch.save(content, stream)
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:
+            # torch replaces the exception of `stream`, such as that of a full disk, by one of its own.
+            raise error.__context__ or error from None
 
 
 def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
@@ -80,11 +95,12 @@ def load_checkpoint(path: Path) -> tuple[AttributeNet, dict[str, Any]]:
 
     Raises CheckpointError if the file is not a checkpoint or its weights do not fit its configuration.
     """
-    entries = load_torch_file(path)
-    config = checkpoint.parse_config(path, entries)
+    entries = checkpoint.read_entries(path, torch.from_numpy)
+    config = checkpoint.parse_entries(path, entries)
+    checkpoint.check_weights(path, entries["model"], Tensor, torch.isfinite)
     try:
         model = AttributeNet(config)
         model.load_state_dict(entries["model"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise checkpoint.mismatch_error(path, error) from None
+    except (ValueError, RuntimeError) as error:
+        raise checkpoint.mismatch_error(path, str(error).splitlines()[-1].strip()) from None
     return model, entries

@@ -13,4 +13,12 @@ from facetools.report.page import render_html
 from facetools.report.style import save_figure
 from facetools.report.text import render_text
 
-__all__ = ["EncodedEigenface", "Report", "build_report", "draw_figures", "render_html", "render_text", "save_figure"]
+__all__ = [
+    "EncodedEigenface",
+    "Report",
+    "build_report",
+    "draw_figures",
+    "render_html",
+    "render_text",
+    "save_figure",
+]

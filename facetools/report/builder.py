@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facetools.images.decoding import decode_image
+from facetools.images.reading import ImageError
 from facetools.prediction import metrics
-from facetools.report.formatting import format_parameters
+from facetools.report.formatting import format_parameters, format_share, noise_share, replace_controls
 from facetools.report.model import (
     NOISE,
     PUBLISHED_METHODS,
@@ -21,7 +23,7 @@ from facetools.report.model import (
     Report,
     Series,
 )
-from facetools.report.thumbnails import decode_picture, shrink_picture
+from facetools.report.thumbnails import shrink_picture
 from facetools.table.attributes import PUBLISHED_ACCURACIES
 
 if TYPE_CHECKING:
@@ -213,8 +215,8 @@ def _eigenface_thumbnails(number: int, eigenface: EncodedEigenface | None) -> Ei
 
     def thumbnail(encoded: bytes, side: int) -> np.ndarray:
         try:
-            return shrink_picture(decode_picture(encoded), side)
-        except OSError:
+            return shrink_picture(decode_image(encoded), side)
+        except ImageError:
             raise ValueError(f"a picture of the eigenface of cluster {number} cannot be decoded") from None
 
     # There may be more variance ratios than pictures.
@@ -235,20 +237,24 @@ def _comparison_series(records: Iterable[Mapping[str, Any]]) -> list[Series]:
     A method that takes the number of clusters has one series per set of its other parameters. A method that determines
     the number itself (`k` is null) has one series for all its parameters.
     """
-    points: dict[tuple[str, bool, str], list[tuple[int, float]]] = {}
+    points: dict[tuple[str, bool, str], list[tuple[int, float, float]]] = {}
     for record in records:
         if record.get("silhouette") is None:
             continue
         automatic_k = record.get("k") is None
         parameters = "" if automatic_k else format_parameters(record, leave_out=("k", "clusters", "seed"))
-        key = (str(record["method"]), automatic_k, parameters)
-        points.setdefault(key, []).append((int(record["clusters"]), float(record["silhouette"])))
+        key = (replace_controls(str(record["method"])), automatic_k, parameters)
+        point = int(record["clusters"]), float(record["silhouette"]), noise_share(record)
+        points.setdefault(key, []).append(point)
     variants = Counter(method for method, automatic_k, _ in points if not automatic_k)
     series = []
-    for (method, automatic_k, parameters), pairs in points.items():
+    for (method, automatic_k, parameters), runs in points.items():
         label = f"{method} ({parameters})" if parameters and variants[method] > 1 else method
-        if automatic_k and len(pairs) > 1:
-            label = f"{method}, best of {len(pairs)}"
-        clusters, silhouette = np.array(sorted(pairs), dtype=np.float64).T
+        if automatic_k and len(runs) > 1:
+            label = f"{method}, best of {len(runs)}"
+        _, _, noise = max(runs, key=lambda run: run[1])
+        if noise:  # without the noise it is easy to have a high silhouette
+            label = f"{label}, {format_share(noise)} noise"
+        clusters, silhouette, _ = np.array(sorted(runs), dtype=np.float64).T
         series.append(Series(label, clusters.astype(np.int64), silhouette, automatic_k))
     return series

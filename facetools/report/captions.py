@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetools.report.formatting import format_count, format_share
+from facetools.report.formatting import format_count, format_share, noise_share
 from facetools.report.model import Report
 
 ACCURACY_NOTE = (
@@ -20,11 +20,12 @@ PUBLISHED_NOTE = (
 )
 SILHOUETTE_NOTE = (
     "The silhouette, from −1 to 1, measures how much closer faces are to their own cluster than to the nearest other"
-    " cluster; higher is better."
+    " cluster; higher is better. It leaves out noise: faces in no cluster."
 )
 COMPARISON_NOTE = (
     "Noise is the number of faces in no cluster; the silhouette excludes them. Inertia is the sum of squared distances"
-    " of faces to the mean of their cluster; lower is better for the same number of clusters."
+    " of faces to the mean of their cluster, or of 1 − cos for the cosine metric; lower is better for the same number"
+    " of clusters."
 )
 
 
@@ -41,10 +42,21 @@ def key_figures(report: Report) -> list[tuple[str, str]]:
         mean = report.accuracy.mean()
         figures.append((f"{100 * mean['accuracy']:.2f}%", "mean accuracy"))
         figures.append((f"{100 * mean['balanced_accuracy']:.2f}%", "mean balanced accuracy"))
-    silhouettes = [record["silhouette"] for record in report.comparison if record.get("silhouette") is not None]
-    if silhouettes:
-        figures.append((f"{max(silhouettes):.2f}", "best silhouette"))
-    return figures
+    return figures + _best_silhouettes(report)
+
+
+def _best_silhouettes(report: Report) -> list[tuple[str, str]]:
+    """The best silhouette, with the share of the faces that it leaves out as noise, and that of a clustering without
+    noise."""
+    records = [record for record in report.comparison if record.get("silhouette") is not None]
+    if not records:
+        return []
+    best = max(records, key=lambda record: float(record["silhouette"]))
+    if not noise_share(best):
+        return [(f"{best['silhouette']:.2f}", "best silhouette")]
+    complete = [record["silhouette"] for record in records if not noise_share(record)]
+    figures = [(f"{max(complete):.2f}", "best silhouette without noise")] if complete else []
+    return [*figures, (f"{best['silhouette']:.2f}", f"silhouette with {format_share(noise_share(best))} noise")]
 
 
 def overview(report: Report) -> str:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facetools.runtime.descriptors import named_errors
+
 if TYPE_CHECKING:
     import torch
 
@@ -83,6 +85,7 @@ class ImageSpool:
                 f"eigenfaces need {needed / 1e9:.1f} GB in {folder}, but only {free / 1e9:.1f} GB are free; "
                 f"set TMPDIR to a folder on a larger disk, or choose a smaller --size"
             )
+        self._folder = folder
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> ImageSpool:
@@ -94,7 +97,11 @@ class ImageSpool:
     def add(self, cluster: int, image: np.ndarray) -> None:
         """Add an image, uint8 of the shape of the spool."""
         position = self._starts[cluster] + self._counts[cluster]
-        os.pwrite(self._file.fileno(), np.ascontiguousarray(image).data, int(position) * self._image_bytes)
+        data, offset = np.ascontiguousarray(image).data.cast("B"), int(position) * self._image_bytes
+        with named_errors(self._folder):
+            while data:  # a disk that is nearly full takes a part
+                count = os.pwrite(self._file.fileno(), data, offset)
+                data, offset = data[count:], offset + count
         self._counts[cluster] += 1
 
     def count(self, cluster: int) -> int:
@@ -106,9 +113,10 @@ class ImageSpool:
         for first in range(0, self.count(cluster), CHUNK_IMAGES):
             rows = min(CHUNK_IMAGES, self.count(cluster) - first)
             buffer = np.empty((rows, self._image_bytes), np.uint8)
-            os.preadv(
-                self._file.fileno(), [buffer.data.cast("B")], int(self._starts[cluster] + first) * self._image_bytes
-            )
+            with named_errors(self._folder):
+                os.preadv(
+                    self._file.fileno(), [buffer.data.cast("B")], int(self._starts[cluster] + first) * self._image_bytes
+                )
             yield buffer
 
 

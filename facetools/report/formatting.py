@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +13,17 @@ THIN_SPACE = "\u202f"
 
 def format_name(attribute: str) -> str:
     """The attribute with spaces in place of underscores."""
-    return attribute.replace("_", " ")
+    return replace_controls(attribute.replace("_", " "))
+
+
+def replace_controls(text: str) -> str:
+    """The text with U+FFFD in place of control characters, lone surrogates and others that XML does not allow."""
+    if text.isprintable():
+        return text
+    return "".join(
+        "\ufffd" if unicodedata.category(character) in ("Cc", "Cs") or character in "\ufffe\uffff" else character
+        for character in text
+    )
 
 
 def format_count(value: float) -> str:
@@ -36,8 +48,18 @@ def format_points(difference: float) -> str:
 def format_parameters(record: Mapping[str, Any], leave_out: Sequence[str] = ()) -> str:
     """The parameters of a record of fa-cluster --compare on one line, without those named in `leave_out`."""
     parameters = record.get("parameters") or {}
-    return ", ".join(
-        f"{name} {f'{value:g}' if isinstance(value, float) else value}"
-        for name, value in parameters.items()
-        if name not in leave_out
+    return replace_controls(
+        ", ".join(
+            f"{name} {f'{value:g}' if isinstance(value, float) else value}"
+            for name, value in parameters.items()
+            if name not in leave_out
+        )
     )
+
+
+def noise_share(record: Mapping[str, Any]) -> float:
+    """The share of the faces that a clustering left in no cluster, 0 if unknown, from a record of --compare."""
+    share = record.get("noise_share")
+    if share is not None:
+        return float(share)
+    return (record.get("noise") or 0) / (record.get("faces") or math.inf)

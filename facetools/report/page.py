@@ -1,9 +1,14 @@
 """Render the report as one HTML file that loads nothing else.
 
-The Jinja template `report.html` holds the layout, the style sheet and the script.
+The Jinja template `report.html` holds the layout and the style sheet, `report.js` the script. Names and paths may hold
+anything, so the template escapes all text, and the page's content security policy allows no other script.
 """
 
 from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
 
 import jinja2
 from markupsafe import Markup
@@ -17,9 +22,12 @@ from facetools.report.thumbnails import jpeg_data_url
 def render_html(report: Report) -> str:
     """The report as an HTML page."""
     template = _environment().get_template("report.html")
+    script = (files("facetools.report") / "report.js").read_text("utf-8")
     history_titles, history_rows = tables.history_table(report)
     return template.render(
         report=report,
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}",
         plots=_plots(report),
         accuracy_rows=tables.accuracy_rows(report.accuracy) if report.accuracy else [],
         accuracy_mean_rows=tables.accuracy_mean_rows(report.accuracy) if report.accuracy else [],

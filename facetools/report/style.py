@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from facetools.images.marks import add_mark
 from facetools.runtime import files
 
 INK, MUTED, LINE, PAPER, BAR = "#1c2430", "#5b6674", "#dfe4ea", "#ffffff", "#a9b4c0"
@@ -132,11 +133,14 @@ def encode_figure(figure: Figure, format: Literal["svg", "png"], *, keep_text: b
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write the figure to `path`, in the format of its suffix; raises ValueError unless that is `.svg` or `.png`."""
+    """Write the figure to `path`, with a mark (images/marks.py), in the format of its suffix.
+
+    Raises ValueError unless that is `.svg` or `.png`.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in (".svg", ".png"):
         raise ValueError(f"{path}: figures are written as .svg or .png")
-    files.write_atomically(path, encode_figure(figure, "svg" if suffix == ".svg" else "png"))
+    files.write_atomically(path, add_mark(encode_figure(figure, "svg" if suffix == ".svg" else "png")))
 
 
 def inline_svg(figure: Figure, name: str, alt: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facetools.report.formatting import format_count, format_parameters
+from facetools.report.formatting import format_count, format_parameters, replace_controls
 from facetools.report.model import PUBLISHED_METHODS, Accuracy, Report
 
 MISSING = "–"
@@ -74,7 +74,7 @@ def comparison_rows(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """One row per record of fa-cluster --compare, with the columns COMPARISON_TITLES."""
     return [
         [
-            str(record["method"]),
+            replace_controls(str(record["method"])),
             format_parameters(record, leave_out=("k",)),
             *(MISSING if record.get(key) is None else format_count(record[key]) for key in ("clusters", "noise")),
             _format(record.get("inertia"), ".6g"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -144,15 +145,24 @@ def _bar(share: float, tick: float) -> str:
 
 def _align(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """A table with its first `left` columns aligned to the left and the others to the right."""
-    table = [[_shorten_path(cell, COLUMNS // 3) for cell in row] for row in [titles, *rows]]
+    table = [titles, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if column < left else f"{cell:>{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
+    # Text that is too long continues on the next lines.
+    free = COLUMNS - sum(widths[left:]) - 2 * (len(widths) - 1)
+    for column in range(left):
+        widths[column] = min(widths[column], max(_NAME_COLUMNS, free - sum(widths[:column])))
+    lines = []
+    for row in table:
+        texts = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row[:left], widths, strict=False)]
+        for number, cells in enumerate(zip_longest(*texts, fillvalue="")):
+            others = row[left:] if number == 0 else [""] * len(row[left:])
+            lines.append(
+                "  ".join(
+                    f"{cell:<{width}}" if column < left else f"{cell:>{width}}"
+                    for column, (cell, width) in enumerate(zip([*cells, *others], widths, strict=True))
+                )
+            )
+    return lines
 
 
 def _shorten_path(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Pictures for the report, uint8 (h, w, 3): decode, shrink, and encode as data URLs."""
+"""Pictures for the report, uint8 (h, w, 3): shrink them, and encode them as data URLs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ import io
 
 import numpy as np
 from PIL import Image
-
-
-def decode_picture(encoded: bytes) -> np.ndarray:
-    """Decode an image file to uint8 (h, w, 3); raises OSError if it is not an image."""
-    with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def shrink_picture(pixels: np.ndarray, side: int) -> np.ndarray:

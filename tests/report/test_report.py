@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from facetools.report import (
     EncodedEigenface,
     Report,
     build_report,
+    captions,
     draw_figures,
     render_html,
     render_text,
@@ -246,6 +249,31 @@ def test_names_and_paths_are_escaped() -> None:
         encode_figure(figure, "png")
 
 
+def test_control_characters_leave_pages_and_figures_valid(tmp_path: Path) -> None:
+    names = ("a\0b", "\x1b[31mred", "line\nbreak", "\ufffe\x85")
+    table = face_table(40, names, 2)
+    comparison = [
+        {"method": f"{name}\x1b", "parameters": {name: name}, "k": k, "clusters": k, "silhouette": 0.5}
+        for name in names
+        for k in (2, 3)
+    ]
+    report = build_report(table, comparison=comparison, title="\x1b]0;title\x07", provenance={"\x1b": "\x9b"})
+    assert not set(render_text(report)) & {chr(code) for code in (*range(10), *range(11, 32), *range(127, 160))}
+    for number, (_, figure) in enumerate(draw_figures(report)):
+        path = tmp_path / f"{number}.svg"
+        save_figure(figure, path)
+        ElementTree.parse(path)
+
+
+def test_the_page_allows_only_its_own_script(page: Page) -> None:
+    html = render_html(full_report())
+    policy = next(attributes["content"] for tag, attributes in page.elements if "http-equiv" in attributes)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
 # Numbers
 
 
@@ -366,9 +394,52 @@ def test_the_comparison_has_a_series_per_method_and_parameters() -> None:
         ("kmeans", False, [2, 3, 5]),
         ("agglomerative (linkage ward)", False, [2, 3, 5]),
         ("agglomerative (linkage single)", False, [2, 3, 5]),
-        ("dbscan", True, [7]),
+        ("dbscan, 4% noise", True, [7]),
     ]
     np.testing.assert_allclose(series[0].silhouette, [0.34, 0.36, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([(0.3, 0), (0.4, None)], [("0.40", "best silhouette")]),
+        ([(0.3, 0), (1.0, 150)], [("0.30", "best silhouette without noise"), ("1.00", "silhouette with 50% noise")]),
+        ([(0.9, 10), (1.0, 150)], [("1.00", "silhouette with 50% noise")]),
+        ([(0.4, 0), (0.3, 150)], [("0.40", "best silhouette")]),
+        ([(None, 150)], []),
+    ],
+)
+def test_the_best_silhouette_does_not_hide_noise(
+    runs: list[tuple[float | None, int | None]], expected: list[tuple[str, str]]
+) -> None:
+    records = [
+        {"method": f"m{number}", "k": None, "clusters": 2, "silhouette": silhouette, "noise": noise, "faces": 300}
+        for number, (silhouette, noise) in enumerate(runs)
+    ]
+    report = build_report(Table(), comparison=records)
+    assert captions.key_figures(report) == expected
+    for value, label in expected:
+        assert f"{value} {label}" in render_text(report)
+    assert [line.label for line in report.series] == [
+        f"m{number}" + (f", {format_share(noise / 300)} noise" if noise else "")
+        for number, (silhouette, noise) in enumerate(runs)
+        if silhouette is not None
+    ]
+
+
+def test_the_text_shows_all_parameters() -> None:
+    parameters = {f"parameter_{number}": number / 7 for number in range(20)} | {"long": "x" * 150}
+    record = {"method": "kmeans", "parameters": parameters, "k": 2, "clusters": 2, "silhouette": 0.5, "inertia": 1.5}
+    text = render_text(build_report(Table(), comparison=[record, record | {"method": "dbscan"}]))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= COLUMNS
+    first, second = (next(i for i, line in enumerate(lines) if line.startswith(name)) for name in ("kmeans", "dbscan"))
+    assert lines[first].endswith("0.5000") and "parameter_0 0" in lines[first]
+    titles = lines[first - 1]
+    column = slice(titles.index("Parameters"), titles.index("Clusters"))
+    shown = "".join("".join(line[column].split()) for line in lines[first:second])
+    for name, value in parameters.items():
+        assert (f"{name}{value:g}" if isinstance(value, float) else value) in shown
 
 
 def test_a_comparison_without_silhouettes_has_a_table_but_no_figure() -> None:
