@@ -4,16 +4,18 @@
 # make lint      check style, types and import directions
 # make bench     compare the core with its peers and measure growth: half an hour; make bench-quick: two minutes
 # make sanitize  run the core's tests under the address, undefined behavior and thread sanitizers
+# make fuzz      read a million mutated inputs: ten minutes on two cores
+# make faults    kill, interrupt and starve the commands that write: half an hour on two cores
 # make man       regenerate manual pages and completions from the commands' help (needs help2man)
 
 PYTHON ?= python3
 VENV := .venv/bin
 # An editable install knows only the modules that existed when it was installed: reinstall when one is added or removed.
-MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py))
+MODULES := $(sort $(wildcard facetools/*.py facetools/*/*.py facetools/*/*/*.py))
 INSTALLED := .venv/installed-$(firstword $(shell echo $(MODULES) | cksum))
 CORE := CMakeLists.txt $(wildcard facetools/core/*/*)
 
-.PHONY: all demo test lint bench bench-quick sanitize man clean
+.PHONY: all demo test lint bench bench-quick sanitize fuzz faults man clean
 
 all: $(INSTALLED)
 
@@ -84,6 +86,12 @@ sanitize-%: $(INSTALLED)
 	LD_PRELOAD="$$($(CXX) -print-file-name=$(PRELOAD_$*)) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 	setarch -R sh -euc 'build/$@/bin/python -c "from facetools import _core; assert \"$@\" in _core.__file__, _core"; \
 		build/$@/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)'
+
+fuzz: $(INSTALLED)
+	$(VENV)/python -m tests.fuzz --count 1000000
+
+faults: $(INSTALLED)
+	$(VENV)/python -m tests.faults
 
 man: $(INSTALLED)
 	$(VENV)/python man/make.py
