@@ -88,10 +88,8 @@ def test_decoded_pixels_are_not_overwritten(tmp_path: Path, small: Path) -> None
     rng = np.random.default_rng(0)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(64)]
     for path in paths:
-        writing.write_image(
-            Path(path),
-            decoding.decode_image(writing.encode_image(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png"), (90, 80)),
-        )
+        small_png = writing.encode_image(rng.integers(0, 256, (9, 8, 3), np.uint8), ".png")
+        Path(path).write_bytes(writing.encode_image(decoding.decode_image(small_png, (90, 80)), ".jpg"))
     model = load_predictor(small, "cuda", bfloat16=False)
     batches = [
         scores for _, scores in predict_images(model, paths * 40, 64, jobs=4, on_failure=lambda path, reason: None)

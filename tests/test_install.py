@@ -33,7 +33,13 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("entry_points.txt"))
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "facetools").rglob("*.py")}
     assert sources <= set(names)
-    data = ("table/attributes.json", "report/report.html", "network/starter/starter.pt", "network/starter/README.md")
+    data = (
+        "table/attributes.json",
+        "report/report.html",
+        "report/report.js",
+        "network/starter/starter.pt",
+        "network/starter/README.md",
+    )
     assert {f"facetools/{name}" for name in data} <= set(names)
     assert any(name.startswith("facetools/_core.") and name.endswith(".so") for name in names)
     assert not [name for name in names if name.endswith((".cpp", ".hpp"))]

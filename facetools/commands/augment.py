@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from facetools.commands.files import find_image_paths
 from facetools.commands.job import CommandError, Job, pluralize
-from facetools.commands.options import OUTPUT, Null, Sources, read_size_option
+from facetools.commands.options import OUTPUT, Null, Sources, Truncated, read_size_option
+from facetools.commands.outputs import (
+    STDOUT,
+    check_distinct,
+    check_folder,
+    check_images_stay,
+    check_output,
+    is_stream,
+)
 from facetools.commands.running import command
 from facetools.images.augmentation import Augmentation
 from facetools.training.recipes import PAPER
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from facetools.images.output_folder import EarlierImages
 
 AUGMENTATION = "Augmentation options"
 DEFAULTS = PAPER.augmentation
@@ -35,6 +43,7 @@ def fa_augment(
     sources: Sources,
     *,
     null: Null = False,
+    truncated: Truncated = False,
     copies: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of copies per image.", rich_help_panel=AUGMENTATION)
     ] = 1,
@@ -114,6 +123,9 @@ def fa_augment(
 
     One record per copy is written to stdout: its path, its source and the values drawn. A copy depends only on --seed
     and on the position of its source in the list of sources.
+
+    No source and no file of others in DIR is replaced: a copy whose name is taken gets ~2 in its name. A copy of an
+    earlier run is replaced by that of the same source. If DIR lies in a source, copies are not copied again.
     \f
     Examples:
       fa-augment faces/ -o augmented/ --copies 4 > augmented.jsonl
@@ -122,33 +134,51 @@ def fa_augment(
     """
     import numpy as np
 
-    from facetools.images import archives, batches, decoding, reading, sheets, transforms, writing
-    from facetools.runtime import files
-    from facetools.table import jsonl
+    from facetools.images import batches, decoding, formats, marks, output_folder, reading, sheets, transforms, writing
+    from facetools.table import jsonl, streams
 
-    if output.lower().endswith(tuple(set(archives.ARCHIVE_SUFFIXES) - {".zip"})):
+    is_archive = output.lower().endswith(".zip")
+    if is_archive:
+        check_output(output)
+    elif output.lower().endswith(tuple(formats.ARCHIVE_SUFFIXES)):
         raise typer.BadParameter("images are written into a folder or a .zip archive", param_hint="--output")
+    else:
+        check_folder(output)
+    check_output("-")
+    sheet_suffix = _check_sheet(sheet)
+    archive = output if is_archive else None
+    check_distinct({STDOUT: "-", "--output": archive, "--sheet": sheet}, sources)
     try:
         limits = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     shape = read_size_option("--size", size)
-    paths = find_image_paths(sources, null=null)
+    earlier = output_folder.EarlierImages(output, sources)
+    try:
+        paths = find_image_paths(job, sources, null=null, exclude=earlier)
+    except CommandError as error:
+        raise CommandError(f"{error}{_count_earlier(earlier, '; ')}") from None
+    if earlier.count:
+        job.say(_count_earlier(earlier))
+    check_images_stay([("--output", archive), ("--sheet", sheet)], paths)
 
     def augment(reader: reading.ImageReader, number: int, path: str) -> _Copies | reading.ImageError:
-        pixels = decoding.load_image(reader, path, shape)
+        pixels = decoding.load_image(reader, path, shape, job.accept_truncated if truncated else None)
         if isinstance(pixels, reading.ImageError):
             return pixels
         warped, drawn = transforms.augment_image(pixels, copies, limits, np.random.default_rng([job.seed, number]))
         sheet_row = [pixels, *warped] if sheet and number < SHEET_ROWS else []
         return _Copies([writing.encode_image(copy, f".{format}") for copy in warped], drawn.to_records(), sheet_row)
 
-    names: dict[str, int] = {}
     sheet_rows: list[list[np.ndarray]] = []
     count = 0
     with (
-        files.atomic_writer(sheet) if sheet else nullcontext() as sheet_stream,
-        _image_writer(output) as write,
+        streams.open_output(sheet) if sheet else nullcontext() as sheet_stream,
+        (
+            output_folder.ImageArchive.create(output)
+            if is_archive
+            else nullcontext(output_folder.ImageFolder(output, paths))
+        ) as folder,
         job.progress("images", len(paths)) as advance,
     ):
         for path, result in batches.map_images(paths, augment, jobs=job.jobs):
@@ -156,9 +186,8 @@ def fa_augment(
             if isinstance(result, reading.ImageError):
                 job.report_failure(path, str(result))
                 continue
-            stem = _unique_stem(path, names)
-            for copy, (content, draws) in enumerate(zip(result.contents, result.draws, strict=True), start=1):
-                copy_path = write(f"{stem}-{copy}.{format}", content)
+            copy_paths = folder.write(path, result.contents, f".{format}")
+            for copy_path, draws in zip(copy_paths, result.draws, strict=True):
                 sys.stdout.buffer.write(jsonl.encode_record({"path": copy_path, "source": path, **draws}))
             if result.sheet_row:
                 sheet_rows.append(result.sheet_row)
@@ -167,7 +196,9 @@ def fa_augment(
             raise CommandError(f"none of the {len(paths)} images could be read")
         if sheet and sheet_stream is not None:
             pixels = sheets.make_contact_sheet(sheet_rows, SHEET_HEIGHT)
-            sheet_stream.write(writing.encode_image(pixels, Path(sheet).suffix.lower()))
+            sheet_stream.write(marks.add_mark(writing.encode_image(pixels, sheet_suffix)))
+    if folder.replaced:
+        job.say(f"replaced {pluralize(folder.replaced, 'copy', 'copies')} of an earlier run")
     job.done(pluralize(count, "image"))
 
 
@@ -183,45 +214,29 @@ class _Copies:
     sheet_row: list[np.ndarray]
 
 
-def _unique_stem(path: str, names: dict[str, int]) -> str:
-    """Return the file name of `path` without suffix; if it is taken, append ~2, ~3, ...
+def _check_sheet(sheet: str | None) -> str:
+    """Return the suffix that says how the contact sheet is encoded: PNG for a pipe or a device.
 
-    `names` maps the stems in use to the last number appended to each.
+    Raises a usage error for other suffixes.
     """
-    name = stem = PurePosixPath(path).stem
-    number = names.get(stem, 1)
-    while name in names:
-        number += 1
-        name = f"{stem}~{number}"
-    names[stem] = number
-    names.setdefault(name, 1)
-    return name
+    from facetools.images.writing import FORMATS
+
+    if sheet is None:
+        return ""
+    check_output(sheet, "--sheet")
+    if is_stream(sheet):
+        return ".png"
+    suffix = Path(sheet).suffix.lower()
+    if suffix not in FORMATS:
+        raise typer.BadParameter(f"'{sheet}' does not end with {', '.join(FORMATS)}", param_hint="--sheet")
+    return suffix
 
 
-@contextmanager
-def _image_writer(output: str) -> Iterator[Callable[[str, bytes], str]]:
-    """Yield a function that writes a file, given name and content, and returns its path.
-
-    It writes into the folder `output`, or, if `output` ends with .zip, into an archive that is complete or absent.
-    """
-    from facetools.runtime import files
-
-    if not output.lower().endswith(".zip"):
-        folder = files.make_folder(output)
-
-        def write_file(name: str, content: bytes) -> str:
-            files.write_atomically(folder / name, content)
-            return str(folder / name)
-
-        yield write_file
-        return
-    with files.atomic_writer(output) as stream, zipfile.ZipFile(stream, "w") as archive:
-
-        def write_member(name: str, content: bytes) -> str:
-            archive.writestr(zipfile.ZipInfo(name), content)
-            return f"{output}/{name}"
-
-        yield write_member
+def _count_earlier(earlier: EarlierImages, separator: str = "") -> str:
+    """Return how many files in the sources are copies; nothing if there are none."""
+    if not earlier.count:
+        return ""
+    return f"{separator}{pluralize(earlier.count, 'file is a copy', 'files are copies')} of earlier runs and not copied"
 
 
 main = fa_augment

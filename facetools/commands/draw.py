@@ -12,6 +12,7 @@ import typer
 
 from facetools.commands.job import Job, pluralize
 from facetools.commands.options import OUTPUT, read_size_option
+from facetools.commands.outputs import check_folder
 from facetools.commands.running import command
 
 
@@ -44,11 +45,14 @@ def draw(
     """
     from facetools.runtime import files
     from facetools.synthetic import write_celeba
+    from facetools.synthetic.dataset import check_replaceable
 
     shape = read_size_option("--size", size)
     assert shape is not None
     if valid_share + test_share > 1:
         raise typer.BadParameter("the sum of --valid-share and --test-share is over 1")
+    check_folder(folder, "DIR")
+    check_replaceable(Path(folder))
     write_celeba(files.make_folder(folder), faces, job.seed, shape, test_share, valid_share, job.jobs)
     job.done(f"wrote {pluralize(faces, 'face')} to {Path(folder)}")
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import re
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facetools.commands.job import CommandError, Job, pluralize
-from facetools.commands.options import METHOD, OUTPUT, TableInput, read_size_option
+from facetools.commands.options import METHOD, OUTPUT, TableInput, Truncated, read_size_option
+from facetools.commands.outputs import STDOUT, check_distinct, check_folder, check_images_stay, check_output
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
@@ -19,12 +24,17 @@ if TYPE_CHECKING:
 #: The default size of the pictures: the longer side has at most this many pixels.
 MAX_SIDE = 96
 
+#: The file with the eigenfaces as numbers, and some of the arrays in it.
+NPZ = "eigenfaces.npz"
+NPZ_KEYS = ("cluster", "faces", "mean", "components", "explained_variance")
+
 
 @command
 def fa_eigenface(
     job: Job,
     source: TableInput = "-",
     *,
+    truncated: Truncated = False,
     components: Annotated[
         int,
         typer.Option(metavar="N", min=0, help="Number of principal components per cluster.", rich_help_panel=METHOD),
@@ -66,13 +76,16 @@ def fa_eigenface(
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from facetools.images import batches, reading, writing
+    from facetools.images import batches, output_folder, reading, writing
     from facetools.report.eigenfaces import ImageSpool, compute_eigenfaces
     from facetools.runtime import files
     from facetools.runtime.hardware import choose_device, uses_gpu
     from facetools.table import jsonl, streams
 
     shape = read_size_option("--size", size)
+    check_folder(output)
+    check_output("-")
+    check_distinct({STDOUT: "-"}, [source])
     faces, _ = streams.read_table(source)
     if faces.cluster is None or faces.paths is None:
         missing = "cluster" if faces.cluster is None else "path"
@@ -81,20 +94,25 @@ def fa_eigenface(
     clusters = faces.cluster[faces.cluster >= 0]
     if not paths:
         raise CommandError("no face in the table belongs to a cluster")
+    numbers = np.unique(clusters).tolist()
+    pictures = [Path(output) / name for number in numbers for name in _picture_names(number, components)]
+    check_images_stay((("--output", picture) for picture in pictures), paths)
+    output_folder.check_replaceable(pictures)
+    _check_npz(Path(output) / NPZ)
     device = choose_device(job.device) if uses_gpu(job.device) else None
-    shape = shape or _default_shape(paths)
+    on_truncated = job.accept_truncated if truncated else None
+    shape = shape or _default_shape(paths, on_truncated)
     folder = files.make_folder(output)
     eigenfaces: list[Eigenface] = []
     with ImageSpool(np.bincount(clusters), (*shape, 3 if color else 1)) as spool:
         with job.progress("images", len(paths)) as advance:
-            decoded = batches.decode_images(paths, shape, jobs=job.jobs)
+            decoded = batches.decode_images(paths, shape, jobs=job.jobs, on_truncated=on_truncated)
             for (path, pixels), cluster in zip(decoded, clusters, strict=True):
                 if isinstance(pixels, reading.ImageError):
                     job.report_failure(path, str(pixels))
                 else:
                     spool.add(cluster, pixels if color else writing.to_gray(pixels))
                 advance(1)
-        numbers = range(int(clusters.max()) + 1)
         with threadpool_limits(job.jobs), job.progress("clusters", len(numbers)) as advance:
             for eigenface in compute_eigenfaces(spool, numbers, components, device=device):
                 sys.stdout.buffer.write(jsonl.encode_record(_write_pictures(eigenface, folder)))
@@ -102,17 +120,18 @@ def fa_eigenface(
                 advance(1)
     if not eigenfaces:
         raise CommandError(f"none of the {len(paths)} images could be read")
-    _write_npz(folder / "eigenfaces.npz", eigenfaces, components)
+    _write_npz(folder / NPZ, eigenfaces, components)
+    _remove_other_pictures(job, folder, eigenfaces)
     total = sum(eigenface.faces for eigenface in eigenfaces)
     job.done(f"{pluralize(total, 'face')} in {pluralize(len(eigenfaces), 'cluster')}")
 
 
-def _default_shape(paths: list[str]) -> tuple[int, int]:
+def _default_shape(paths: list[str], on_truncated: Callable[[str], None] | None) -> tuple[int, int]:
     """Return the shape of the first readable image, scaled down so that no side is over MAX_SIDE pixels."""
     from facetools.images import batches, reading
 
     first_error = ""
-    for path, pixels in batches.decode_images(paths, None, jobs=1):
+    for path, pixels in batches.decode_images(paths, None, jobs=1, on_truncated=on_truncated):
         if isinstance(pixels, reading.ImageError):
             first_error = first_error or f"{path}: {pixels}"
         else:
@@ -125,15 +144,15 @@ def _write_pictures(eigenface: Eigenface, folder: Path) -> dict[str, Any]:
     """Write the mean and the components of a cluster as PNG, and return the record of the cluster."""
     import numpy as np
 
-    from facetools.images import writing
+    from facetools.images import marks, writing
     from facetools.report.eigenfaces import eigenface_picture
+    from facetools.runtime import files
 
-    stem = folder / f"cluster-{eigenface.cluster:04d}"
-    mean = Path(f"{stem}-mean.png")
-    writing.write_image(mean, np.rint(eigenface.mean).astype(np.uint8))
-    components = [Path(f"{stem}-component-{number}.png") for number in range(1, len(eigenface.components) + 1)]
-    for path, component in zip(components, eigenface.components, strict=True):
-        writing.write_image(path, eigenface_picture(component))
+    paths = [folder / name for name in _picture_names(eigenface.cluster, len(eigenface.components))]
+    pictures = [np.rint(eigenface.mean).astype(np.uint8), *map(eigenface_picture, eigenface.components)]
+    for path, picture in zip(paths, pictures, strict=True):
+        files.write_atomically(path, marks.add_mark(writing.encode_image(picture, path.suffix)))
+    mean, *components = paths
     return {
         "cluster": eigenface.cluster,
         "faces": eigenface.faces,
@@ -142,6 +161,39 @@ def _write_pictures(eigenface: Eigenface, folder: Path) -> dict[str, Any]:
         "explained_variance": [round(float(value), 4) for value in eigenface.explained_variance],
         "explained_variance_ratio": [round(float(value), 6) for value in eigenface.explained_variance_ratio],
     }
+
+
+def _picture_names(cluster: int, components: int) -> list[str]:
+    """Return the file names of the mean and the components of a cluster."""
+    stem = f"cluster-{cluster:04d}"
+    return [f"{stem}-mean.png", *(f"{stem}-component-{number}.png" for number in range(1, components + 1))]
+
+
+def _remove_other_pictures(job: Job, folder: Path, eigenfaces: list[Eigenface]) -> None:
+    """Remove the pictures of an earlier run with more clusters or components: they belong to no record."""
+    from facetools.images.marks import read_mark
+
+    written = {name for face in eigenfaces for name in _picture_names(face.cluster, len(face.components))}
+    for path in folder.glob("cluster-*.png"):
+        is_picture = re.fullmatch(r"cluster-\d{4,}-(mean|component-\d+)\.png", path.name)
+        if is_picture and path.name not in written and read_mark(path) is not None:
+            path.unlink()
+            job.detail(f"removed {path}, a picture of an earlier run")
+
+
+def _check_npz(path: Path) -> None:
+    """Raise FileExistsError if the file exists and was not written by this command."""
+    from facetools.images.output_folder import NOT_OWN
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            is_own = {f"{key}.npy" for key in NPZ_KEYS} <= set(archive.namelist())
+    except FileNotFoundError:
+        return
+    except zipfile.BadZipFile:
+        is_own = False
+    if not is_own:
+        raise FileExistsError(errno.EEXIST, NOT_OWN, str(path))
 
 
 def _write_npz(path: Path, eigenfaces: list[Eigenface], components: int) -> None:

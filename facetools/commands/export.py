@@ -12,6 +12,7 @@ import typer
 
 from facetools.commands.job import Job
 from facetools.commands.options import OUTPUT
+from facetools.commands.outputs import check_distinct, check_output
 from facetools.commands.running import command
 
 
@@ -34,9 +35,13 @@ def export(
     """
     from facetools.network import checkpoint
     from facetools.network.onnx import build_onnx_model
-    from facetools.runtime import files
+    from facetools.table import streams
 
-    files.write_atomically(output, build_onnx_model(checkpoint.read_checkpoint(Path(model))).SerializeToString())
+    check_output(output)
+    check_distinct({"--output": output}, [model])
+    content = build_onnx_model(checkpoint.read_checkpoint(Path(model))).SerializeToString()
+    with streams.open_output(output) as stream:
+        stream.write(content)
     job.done(f"wrote {output}")
 
 

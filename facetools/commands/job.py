@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +15,19 @@ from facetools import __version__
 from facetools.commands.options import OnError
 from facetools.runtime.processes import ProcessInfo
 
-#: Exit codes: nothing was written; some inputs were left out; training can be resumed; Ctrl-C.
-EXIT_FAILED, EXIT_INCOMPLETE, EXIT_RESUME, EXIT_INTERRUPTED = 1, 3, 75, 130
+#: Exit codes: nothing was written; some inputs were left out; training can be resumed.
+EXIT_FAILED, EXIT_INCOMPLETE, EXIT_RESUME = 1, 3, 75
+
+
+#: Kinds of files passed over that the summary names.
+MAX_KINDS = 8
+
+#: Characters of a name that a message shows in full.
+_MAX_SHOWN = 400
+
+#: Characters that a terminal obeys instead of showing them, or that change the direction of the text: C0 and C1
+#: controls, line and paragraph separators, bidirectional marks and overrides. And surrogates, which stand for bytes.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class CommandError(Exception):
@@ -41,6 +55,10 @@ class Job:
     process: ProcessInfo = field(default_factory=ProcessInfo)
     #: The number of inputs that failed and were left out.
     failures: int = 0
+    #: The truncated images that were accepted.
+    truncated: set[str] = field(default_factory=set)
+    #: The number of files passed over, because they are no images, by kind.
+    passed_over: Counter[str] = field(default_factory=Counter)
     exit_code: int = 0
     _start_time: float = field(default_factory=time.monotonic)
     _progress: _Progress | None = None
@@ -49,6 +67,11 @@ class Job:
     def say(self, message: str) -> None:
         """Print a line on stderr, unless --quiet."""
         if self.process.is_first and not self.quiet:
+            self._print(message)
+
+    def announce(self, message: str) -> None:
+        """Print a line on stderr from every process of a job, unless --quiet."""
+        if not self.quiet:
             self._print(message)
 
     def detail(self, message: str) -> None:
@@ -61,16 +84,44 @@ class Job:
         if self.on_error == "stop":
             raise CommandError(f"{name}: {reason}")
         self.failures += 1
-        self._print(f"left out {name}: {reason}")
+        self._print(f"left out {_shorten(name)}: {reason}")
+
+    def pass_over(self, path: str, kind: str) -> None:
+        """Count a file that is no image and was not named. `kind` is a suffix or a noun such as `socket`."""
+        self.passed_over[kind] += 1
+        self.detail(f"passed over {path} ({kind})")
+
+    def describe_passed_over(self) -> str:
+        """Return how many files of which kinds were passed over, such as `passed over 1 file that is not an image: 1
+        .txt`; empty if there are none."""
+        if not self.passed_over:
+            return ""
+        kinds = self.passed_over.most_common()
+        parts = [_count_kind(kind, count) for kind, count in kinds[:MAX_KINDS]]
+        if others := sum(count for _, count in kinds[MAX_KINDS:]):
+            parts.append(f"{others:,} of other kinds")
+        files = pluralize(self.passed_over.total(), "file that is not an image", "files that are not images")
+        return f"passed over {files}: {', '.join(parts)}"
+
+    def accept_truncated(self, path: str) -> None:
+        """Count an image that is used although its end is missing. Threads may call this."""
+        self.truncated.add(path)
 
     def done(self, summary: str) -> None:
         """Set the summary that `end` prints, such as `160 faces`."""
         self._summary = summary
 
     def end(self) -> None:
-        """Print the number of inputs left out, then the summary with version, time and peak memory."""
+        """Print the number of truncated images and of inputs left out, then the summary with version, time and peak
+        memory."""
         from facetools.runtime import memory
 
+        for path in sorted(self.truncated):
+            self.detail(f"accepted {path}, whose end is missing")
+        if self.truncated:
+            self.announce(f"{pluralize(len(self.truncated), 'truncated image was', 'truncated images were')} accepted")
+        if self.passed_over:
+            self.say(self.describe_passed_over())
         if self.failures and self.process.is_first:
             self._print(f"{pluralize(self.failures, 'input was', 'inputs were')} left out")
             if self.on_error == "report":
@@ -98,7 +149,7 @@ class Job:
             yield _Progress(self, unit, total, is_fraction)
             return
         outer = self._progress
-        self._progress = (_ProgressBar if sys.stderr.isatty() else _ProgressLog)(self, unit, total, is_fraction)
+        self._progress = (_ProgressBar if _shows_bars() else _ProgressLog)(self, unit, total, is_fraction)
         try:
             yield self._progress
         finally:
@@ -106,7 +157,7 @@ class Job:
             self._progress = outer
 
     def _print(self, message: str) -> None:
-        line = f"{self.name}: {message}"
+        line = f"{self.name}: {escape_controls(message)}"
         if isinstance(self._progress, _ProgressBar):
             self._progress.print(line)
         else:
@@ -177,8 +228,13 @@ class _ProgressBar(_Progress):
     """A progress bar on a terminal, with the time left. A nested bar is shown below the outer one."""
 
     def __init__(self, job: Job, unit: str, total: int | None, is_fraction: bool) -> None:
-        from rich.console import Console
+        from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        class Console(RichConsole):
+            def show_cursor(self, show: bool = True) -> bool:
+                """Leave the cursor visible: a signal may end the process without restoring it."""
+                return False
 
         super().__init__(job, unit, total, is_fraction)
         self._outer = job._progress if isinstance(job._progress, _ProgressBar) else None
@@ -205,6 +261,38 @@ class _ProgressBar(_Progress):
         self._bars.remove_task(self._task)
         if not self._outer:
             self._bars.stop()
+
+
+def escape_controls(text: str) -> str:
+    """Return `text` with control characters written as Python does, such as `\\x1b`, and bytes of names that are not
+    UTF-8 as `\\xff`."""
+    return _CONTROLS.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def _shorten(name: str) -> str:
+    """`name`, or its start and end if it is very long."""
+    if len(name) <= _MAX_SHOWN:
+        return name
+    return f"{name[: _MAX_SHOWN // 4]}...{name[-_MAX_SHOWN // 4 :]} ({len(name):,} characters)"
+
+
+def _count_kind(kind: str, count: int) -> str:
+    if count == 1 or kind.startswith((".", "without")):
+        return f"{count:,} {kind}"
+    noun, separator, rest = kind.partition(" inside ")
+    return f"{count:,} {noun}s{separator}{rest}"
+
+
+def _shows_bars() -> bool:
+    """Whether stderr is a terminal that can move its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def pluralize(count: int, singular: str, plural: str = "") -> str:

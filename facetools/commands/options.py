@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -27,6 +28,16 @@ def read_size_option(option: str, text: str | None) -> tuple[int, int] | None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
+def refuse_unused(given: Collection[str], options: Iterable[str], reason: str) -> None:
+    """Raise a usage error if the user set one of `options`, which have no effect for the `reason` in the message.
+
+    `given` is Job.given. Both hold names of parameters, such as `min_samples` for --min-samples.
+    """
+    for option in options:
+        if option in given:
+            raise typer.BadParameter(f"it has no effect {reason}", param_hint=f"--{option.replace('_', '-')}")
+
+
 OnError = Literal["report", "skip", "stop"]
 
 
@@ -45,6 +56,16 @@ TableInput = Annotated[str, typer.Argument(metavar="[TABLE]", help="A face table
 Null = Annotated[
     bool,
     typer.Option("--null", "-0", help="Paths on stdin end with NUL instead of newline.", rich_help_panel=INPUT),
+]
+
+
+Truncated = Annotated[
+    bool,
+    typer.Option(
+        "--truncated",
+        help="Accept images whose end is missing, and report how many. Missing pixels are gray or black.",
+        rich_help_panel=INPUT,
+    ),
 ]
 
 
@@ -76,6 +97,18 @@ AttributesOption = Annotated[
 ]
 
 
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        help="In a job of several processes, give up if they have not all started within this time.",
+        rich_help_panel=RUN,
+    ),
+]
+
+
 #: The options of every command, with their defaults; `running.command` adds them to its signature.
 SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
     "seed": (
@@ -100,6 +133,7 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
                 metavar="N",
                 help="Number of threads. By default SLURM_CPUS_PER_TASK, else the CPUs available to the process.",
                 min=1,
+                max=1024,  # more threads than this cannot be started on most systems
                 rich_help_panel=RUN,
             ),
         ],

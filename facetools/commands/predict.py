@@ -11,9 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import check_output, choose_encoding, find_image_paths
+from facetools.commands.files import find_image_paths
 from facetools.commands.job import CommandError, Job, pluralize
-from facetools.commands.options import INPUT, METHOD, OUTPUT, Format, Null, Output, Sources
+from facetools.commands.labels import match_labels
+from facetools.commands.options import (
+    INPUT,
+    METHOD,
+    OUTPUT,
+    Format,
+    Null,
+    Output,
+    Sources,
+    Truncated,
+    Wait,
+    refuse_unused,
+)
+from facetools.commands.outputs import check_distinct, check_images_stay, check_output, choose_encoding, is_stream
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
 
     from facetools.runtime.processes import ProcessGroup
     from facetools.table.columns import Table
+    from facetools.table.labels import ImageLabels
     from facetools.table.parts import TableParts
     from facetools.table.streams import Encoding
 
@@ -53,6 +67,7 @@ def fa_predict(
         ),
     ] = None,
     null: Null = False,
+    truncated: Truncated = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +105,7 @@ def fa_predict(
             "--parts", help="Leave the table in FILE.parts/*.npy; do not join the parts.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    wait: Wait = 300,
 ) -> None:
     """Predict the facial attributes of images.
 
@@ -106,6 +122,8 @@ def fa_predict(
       find . -name '*.jpg' -print0 | fa-predict -0 - --model run/best.pt --format npy > scores.npy
       srun --ntasks 8 fa-predict faces.txt --model run/best.pt -o scores.npy --resume
     """
+    import numpy as np
+
     from facetools.network.checkpoint import STARTER_MODEL
     from facetools.network.thresholds import recenter_scores
     from facetools.prediction.predictor import choose_precision, load_predictor, predict_images
@@ -114,15 +132,26 @@ def fa_predict(
     from facetools.table.labels import GroundTruth
     from facetools.table.parts import TableParts
 
-    check_output(output, format)
+    check_output(output, table=format is None)
+    if parts and format == "jsonl":
+        refuse_unused(job.given, ["format"], "with --parts: the parts are NPY")
+    check_distinct({"--output": output}, [*sources, labels, model])
+    encoding = choose_encoding(format, output)
     process = process_info()
     in_parts = process.world > 1 or resume or parts
-    if in_parts and output == "-":
+    if in_parts and is_stream(output):
+        cause = (
+            f"{process.variables} say that this is one of {process.world} processes that write one table in parts; "
+            "unset them to run alone. The"
+            if process.world > 1
+            else "the"
+        )
         raise typer.BadParameter(
-            "the parts of a table lie beside its file, so it cannot be stdout; name a file", param_hint="--output"
+            f"{cause} parts of a table lie beside its file, so it cannot be stdout or a pipe; name a file",
+            param_hint="--output",
         )
     job.process = process
-    with join_processes(process) as group:
+    with join_processes(process, wait=wait, announce=job.announce) as group:
         if model is None:
             job.say(
                 "the starter model predicts, because there is no --model; facetools/network/starter/README.md gives "
@@ -130,28 +159,37 @@ def fa_predict(
             )
         checkpoint = STARTER_MODEL if model is None else Path(model)
         checkpoint.stat()  # fail before listing the images, which may take long
-        paths = find_image_paths(sources, null=null, partition=partition)
+        paths = find_image_paths(job, sources, null=null, partition=partition)
+        check_images_stay([("--output", output)], paths)
         predictor = load_predictor(checkpoint, job.device, images=len(paths), local_rank=process.local_rank)
         attributes = predictor.config.attributes
-        truth = GroundTruth.read(labels, attributes) if labels else None
-        if truth is not None:
-            # All processes leave out the same images, so only the first one reports them.
-            paths = truth.filter_labeled(paths, job.report_failure if process.is_first else lambda path, reason: None)
+        truth: ImageLabels | None = None
+        if labels:
+            paths, truth = match_labels(job, GroundTruth.read(labels, attributes), paths)
         unlabeled = job.failures
         choose_precision(predictor, paths, jobs=job.jobs)
         cutoffs = None if thresholds == "0.5" else _thresholds(predictor.entries, thresholds, checkpoint)
         evaluation = _Evaluation()
 
-        def predict_tables(chunk: list[str]) -> Iterator[Table]:
-            for names, scores in predict_images(predictor, chunk, batch, jobs=job.jobs, on_failure=job.report_failure):
-                values = scores if cutoffs is None else recenter_scores(scores, cutoffs)
-                yield columns.Table(
-                    columns.encode_paths(names),
-                    columns.AttributeColumns(attributes, values),
-                    None if truth is None else truth.labels_for(names),
-                )
+        def make_table(names: list[str], scores: np.ndarray) -> Table:
+            labels_of_names = None if truth is None else truth.labels_for(names)
+            return columns.Table(
+                columns.encode_paths(names), columns.AttributeColumns(attributes, scores), labels_of_names
+            )
 
-        encoding = choose_encoding(format, output)
+        def predict_tables(chunk: list[str]) -> Iterator[Table]:
+            for names, scores in predict_images(
+                predictor,
+                chunk,
+                batch,
+                jobs=job.jobs,
+                on_failure=job.report_failure,
+                on_truncated=job.accept_truncated if truncated else None,
+            ):
+                if not np.isfinite(scores).all():
+                    raise CommandError(f"{checkpoint}: the network computes scores that are not numbers")
+                yield make_table(names, scores if cutoffs is None else recenter_scores(scores, cutoffs))
+
         if not in_parts:
             with streams.open_writer(output, encoding) as writer, job.progress("images", len(paths)) as advance:
                 for block in predict_tables(paths):
@@ -166,11 +204,16 @@ def fa_predict(
                 batches = math.ceil(len(paths) / (PARTS_PER_PROCESS * process.world * batch))
                 part_size = batch * max(1, min(MAX_BATCHES_PER_PART, batches))
                 digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-                settings = {"model": digest, "batch": batch, "thresholds": thresholds, "labels": labels}
-                TableParts.create(folder, paths, part_size, settings, resume=resume)
+                settings = {"model": digest, "batch": batch, "thresholds": thresholds, "truncated": truncated}
+                if truth is not None:
+                    settings["labels"] = hashlib.sha256(truth.labels_for(paths).values.tobytes()).hexdigest()
+                existing = TableParts.create(folder, paths, part_size, settings, resume=resume)
+                for path in existing.find_left_out():
+                    job.report_failure(path, "was left out by an earlier run")
             group.wait_for_first("parts created")
             table_parts = TableParts.open(folder, paths)
-            _predict_parts(job, group, table_parts, predict_tables)
+            no_rows = make_table([], np.zeros((0, len(attributes)), np.float32))
+            _predict_parts(job, group, table_parts, predict_tables, no_rows)
             group.arrive("parts complete")
             if process.is_first:
                 _join_parts(table_parts, None if parts else output, encoding, evaluation)
@@ -178,14 +221,18 @@ def fa_predict(
     evaluation.report(job)
 
 
-def _predict_parts(job: Job, group: ProcessGroup, parts: TableParts, predict_tables: PredictTables) -> None:
-    """Predict those parts of this process's share that do not exist yet."""
+def _predict_parts(
+    job: Job, group: ProcessGroup, parts: TableParts, predict_tables: PredictTables, no_rows: Table
+) -> None:
+    """Predict those parts of this process's share that do not exist yet. A part without readable images is `no_rows`,
+    an NPY file like the others."""
     from facetools.table import streams
 
     missing = parts.find_missing(group.share(len(parts)))
     with job.progress("images", sum(len(parts.part_inputs(number)) for number in missing)) as advance:
         for number in missing:
             with streams.open_writer(str(parts.part_path(number)), "npy") as writer:
+                writer.write(no_rows)
                 for block in predict_tables(parts.part_inputs(number)):
                     group.check_peers()
                     writer.write(block)
@@ -200,14 +247,14 @@ def _join_parts(parts: TableParts, output: str | None, encoding: Encoding, evalu
         for block in parts.read_blocks():
             evaluation.add(block)
         if not evaluation.rows:
-            raise CommandError("none of the images could be read")
+            raise CommandError(f"none of the images could be read; remove {parts.folder} to try again")
         return
     with streams.open_writer(output, encoding) as writer:
         for block in parts.read_blocks():
             writer.write(block)
             evaluation.add(block)
         if not evaluation.rows:
-            raise CommandError("none of the images could be read")
+            raise CommandError(f"none of the images could be read; remove {parts.folder} to try again")
     parts.delete()
 
 

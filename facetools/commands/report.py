@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import check_output, provenance
+from facetools.commands.files import provenance
 from facetools.commands.job import CommandError, Job, pluralize
-from facetools.commands.options import INPUT, OUTPUT, Output, TableInput
+from facetools.commands.labels import match_labels
+from facetools.commands.options import INPUT, OUTPUT, Output, TableInput, Truncated, refuse_unused
+from facetools.commands.outputs import check_distinct, check_folder, check_images_stay, check_output
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facetools.report import EncodedEigenface
+    from facetools.report import EncodedEigenface, Report
     from facetools.table.columns import Table
 
 CONTENT = "Content options"
@@ -51,6 +54,7 @@ def fa_report(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    truncated: Truncated = False,
     title: Annotated[
         str, typer.Option(metavar="TEXT", help="Title of the report.", rich_help_panel=CONTENT)
     ] = "Faces by attribute",
@@ -102,23 +106,36 @@ def fa_report(
       fa-report clusters.npy --comparison comparison.jsonl --history run/ --figures figures/ -o report.html
       fa-predict celeba/ -m run/best.pt --labels celeba/ | fa-report --format text | less
     """
-    from facetools.report import build_report, draw_figures, render_html, render_text, save_figure
-    from facetools.runtime import files
-    from facetools.table import streams
+    from facetools.report import build_report, render_html, render_text
+    from facetools.table import records, streams
 
     if not 0 <= noisy < prominent <= 1:
         raise typer.BadParameter("--noisy and --prominent must be from 0 to 1, and --noisy below --prominent")
-    check_output(output, format)
+    if format == "text" and figures is None:
+        # Zero sample faces are what a text has anyway.
+        refuse_unused(job.given, ["faces", "truncated"] if faces else ["truncated"], "with --format text")
+    check_output(output)
+    if figures is not None:
+        check_folder(figures, "--figures")
+    inputs = [source, eigenfaces, comparison, history and _history_file(history), labels]
+    check_distinct({"--output": output}, inputs)
+    if inputs.count("-") > 1:
+        raise typer.BadParameter("only one input can be standard input (-)")
     table, _ = streams.read_table(source)
+    if table.cluster is None:
+        content = ["eigenfaces", "max_clusters", "prominent", "noisy"]
+        refuse_unused(job.given, content, "on a table without clusters")
+    paths = [] if table.paths is None else [table.path(row) for row in range(len(table))]
+    check_images_stay([("--output", output)], paths)
     if labels is not None:
         table = _attach_labels(job, table, labels)
     origin = provenance(job, [name for name in (source, eigenfaces, comparison, history, labels) if name])
     report = build_report(
         table,
         eigenfaces=_read_eigenfaces(job, eigenfaces) if eigenfaces else None,
-        thumbnails=_thumbnail_reader(job) if format == "html" or figures else None,
-        comparison=_read_records(comparison, "fa-cluster --compare", "method", "clusters") if comparison else None,
-        history=_read_records(_history_file(history), "fa-train", "epoch", "loss") if history else None,
+        thumbnails=_thumbnail_reader(job, truncated) if format == "html" or figures else None,
+        comparison=records.read_records(comparison, records.COMPARISON) if comparison else None,
+        history=records.read_records(_history_file(history), records.HISTORY) if history else None,
         provenance={
             "facetools": origin["version"],
             "command": origin["command"],
@@ -133,12 +150,9 @@ def fa_report(
         title=title,
     )
     if figures is not None:
-        folder = files.make_folder(figures)
-        for name, figure in draw_figures(report):
-            for suffix in (".svg", ".png"):
-                save_figure(figure, folder / f"{name}{suffix}")
+        _write_figures(report, Path(figures), paths)
     with streams.open_output(output) as stream:
-        stream.write((render_html(report) if format == "html" else render_text(report)).encode())
+        stream.write((render_html(report) if format == "html" else render_text(report)).encode("utf-8", "replace"))
     job.done(f"a report on {pluralize(len(table), 'face')}")
 
 
@@ -146,39 +160,42 @@ def _describe_input(entry: dict[str, Any]) -> str:
     return f"{entry['path']} ({entry['bytes']:,} bytes, {entry['modified']})" if "bytes" in entry else entry["path"]
 
 
+def _write_figures(report: Report, folder: Path, images: list[str]) -> None:
+    """Write every figure as SVG and as PNG to `folder`. Files of others there, and `images`, are not replaced."""
+    from facetools.images.output_folder import check_replaceable
+    from facetools.report import draw_figures, save_figure
+    from facetools.runtime import files
+
+    figures = {
+        folder / f"{name}{suffix}": figure for name, figure in draw_figures(report) for suffix in (".svg", ".png")
+    }
+    check_images_stay((("--figures", path) for path in figures), images)
+    check_replaceable(figures)
+    files.make_folder(folder)
+    for path, figure in figures.items():
+        save_figure(figure, path)
+
+
 def _history_file(path: str) -> str:
     return str(Path(path) / "history.jsonl") if Path(path).is_dir() else path
-
-
-def _read_records(path: str, command: str, *keys: str) -> list[dict[str, Any]]:
-    """Read the JSONL records of another command. Raises CommandError if one lacks any of `keys`."""
-    import msgspec
-
-    records = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
-        try:
-            records.append(msgspec.json.decode(line, type=dict))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise CommandError(f"{path}: line {number} is not a JSON object") from None
-        missing = next((key for key in keys if key not in records[-1]), None)
-        if missing:
-            raise CommandError(f"{path}: line {number} has no '{missing}'; it is no record of {command}")
-    if not records:
-        raise CommandError(f"{path}: no records of {command}")
-    return records
 
 
 def _read_eigenfaces(job: Job, path: str) -> dict[int, EncodedEigenface]:
     """Read the eigenfaces by cluster. Pictures are searched under their recorded path, then beside the records."""
     from facetools.report import EncodedEigenface
+    from facetools.table import records
 
     def read_picture(name: str) -> bytes:
         recorded = Path(name)
-        return (recorded if recorded.exists() else Path(path).parent / name).read_bytes()
+        picture = recorded if recorded.is_file() else Path(path).parent / name
+        if picture.exists() and not picture.is_file():  # reading a device or a pipe may not end
+            raise OSError(errno.EINVAL, "not a regular file", str(picture))
+        return picture.read_bytes()
 
     eigenfaces: dict[int, EncodedEigenface] = {}
-    keys = ("cluster", "faces", "mean", "components", "explained_variance_ratio")
-    for record in _read_records(path, "fa-eigenface", *keys):
+    for record in records.read_records(path, records.EIGENFACES):
+        if record["cluster"] in eigenfaces:
+            raise CommandError(f"{path}: more than one record of cluster {record['cluster']}")
         try:
             eigenfaces[record["cluster"]] = EncodedEigenface(
                 record["faces"],
@@ -191,7 +208,7 @@ def _read_eigenfaces(job: Job, path: str) -> dict[int, EncodedEigenface]:
     return eigenfaces
 
 
-def _thumbnail_reader(job: Job) -> Callable[[list[str]], list[np.ndarray | None]]:
+def _thumbnail_reader(job: Job, truncated: bool) -> Callable[[list[str]], list[np.ndarray | None]]:
     """Return a function that reads sample faces. It reports those that cannot be read and returns None for them."""
     from facetools.images import batches, reading, sheets
 
@@ -199,7 +216,8 @@ def _thumbnail_reader(job: Job) -> Callable[[list[str]], list[np.ndarray | None]
         thumbnails: list[np.ndarray | None] = []
         failures: list[tuple[str, str]] = []
         with job.progress("pictures", len(paths)) as advance:
-            for path, pixels in batches.decode_images(paths, None, jobs=job.jobs):
+            on_truncated = job.accept_truncated if truncated else None
+            for path, pixels in batches.decode_images(paths, None, jobs=job.jobs, on_truncated=on_truncated):
                 advance(1)
                 if isinstance(pixels, reading.ImageError):
                     failures.append((path, str(pixels)))
@@ -224,11 +242,13 @@ def _attach_labels(job: Job, table: Table, labels: str) -> Table:
 
     from facetools.table.labels import GroundTruth
 
+    if table.paths is None:
+        raise CommandError("the table has no paths, by which --labels could be attached")
     truth = GroundTruth.read(labels, table.scores.names if table.scores is not None else None)
     paths = [table.path(row) for row in range(len(table))]
-    labeled = set(truth.filter_labeled(paths, job.report_failure))
-    is_labeled = np.array([path in labeled for path in paths], bool)
-    return replace(table.take(is_labeled), labels=truth.labels_for([path for path in paths if path in labeled]))
+    labeled_paths, found = match_labels(job, truth, paths)
+    is_labeled = np.array([path in found for path in paths], bool)
+    return replace(table.take(is_labeled), labels=found.labels_for(labeled_paths))
 
 
 main = fa_report

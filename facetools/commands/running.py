@@ -8,26 +8,23 @@ import os
 import re
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
 from facetools import __version__
-from facetools.commands.job import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, Job
+from facetools.commands.failures import describe_failure
+from facetools.commands.job import EXIT_FAILED, EXIT_RESUME, Job, escape_controls
 from facetools.commands.options import RUN, SHARED_OPTIONS
-from facetools.runtime.extras import MissingExtraError
+from facetools.runtime import descriptors, signals
 from facetools.runtime.hardware import cuda_version, usable_cpus
-from facetools.runtime.processes import PeerError
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
-
-
-class _Terminated(BaseException):
-    """Raised on SIGTERM, so that partial files are deleted."""
 
 
 class _GroupedCommand(TyperCommand):
@@ -68,8 +65,20 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
     )
 
     def main() -> NoReturn:
-        signal.signal(signal.SIGTERM, _raise_terminated)
-        app(prog_name=name)
+        signals.raise_on_signals()
+        try:
+            descriptors.open_standard_streams()
+            try:
+                app(prog_name=name)
+            finally:
+                descriptors.close_stdout()
+        except signals.Stopped as stopped:
+            signals.end_process(stopped)
+        except BrokenPipeError:
+            signals.die_by(signal.SIGPIPE)
+        except OSError as error:  # from printing --help or --version
+            print(f"{name}: {escape_controls(describe_failure(error))}", file=sys.stderr)
+            _exit_now(EXIT_FAILED)
         raise AssertionError("unreachable")
 
     main.app = app  # type: ignore[attr-defined]
@@ -120,25 +129,36 @@ def _run(name: str, body: Callable[..., None], values: dict[str, Any], given: fr
         # The commands of a pipeline run side by side, so waiting threads must not spin. Training usually runs alone
         # and is faster with spinning threads.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP and BLAS libraries read this when they are loaded. A container's quota is unknown to them.
+    if "jobs" in given or "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(job.jobs)
+    # What torch prints when processes cannot connect: frames of C++. The exception says the same.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    if not job.debug:
+        # Warnings of libraries, with paths of their source, tell users nothing.
+        warnings.simplefilter("ignore")
     try:
-        _redirect_stdout()
+        signals.start_watchdog()
+        descriptors.reserve_stdout()
         body(job, **values)
-        sys.stdout.flush()
+        descriptors.close_stdout()
         job.end()
-        if job.process.world > 1:  # torch's communication threads can abort the interpreter while it shuts down
+        # The threads of torch's communication and of StopRequest can abort the interpreter while it shuts down.
+        if job.process.world > 1 or name == "fa-train":
             _exit_now(job.exit_code)
     except (typer.Exit, typer.BadParameter):
         raise
-    except KeyboardInterrupt:
-        _exit_now(EXIT_INTERRUPTED)
-    except _Terminated:
-        _exit_by_signal(signal.SIGTERM)
+    except signals.Stopped as stopped:
+        if stopped.status == EXIT_RESUME:
+            job.say(f"{stopped}; continue with --resume")
+        signals.end_process(stopped)
     except BrokenPipeError:
-        _exit_by_signal(signal.SIGPIPE)
+        signals.die_by(signal.SIGPIPE)
     except Exception as error:
         if job.debug:
-            raise
-        print(f"{name}: {_error_message(error)}", file=sys.stderr)
+            traceback.print_exc()
+            _exit_now(EXIT_FAILED)
+        print(f"{name}: {escape_controls(describe_failure(error))}", file=sys.stderr)
         _exit_now(EXIT_FAILED)
     raise typer.Exit(job.exit_code)
 
@@ -152,40 +172,10 @@ def _check_options(device: str, values: dict[str, Any]) -> None:
             raise typer.BadParameter("it is not a number", param_hint=f"--{option.replace('_', '-')}")
 
 
-def _error_message(error: Exception) -> str:
-    """Return one sentence about the failure."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{'cannot write' if error.filename is None else error.filename}: {error.strerror}"
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    if isinstance(error, CommandError | PeerError | MissingExtraError | ValueError | ArithmeticError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (this is a defect in facetools; --debug prints the traceback)"
-
-
 def _exit_now(code: int) -> NoReturn:
     """Exit at once: do not wait for threads and do not flush stdout."""
     sys.stderr.flush()
     os._exit(code)
-
-
-def _exit_by_signal(number: signal.Signals) -> NoReturn:
-    """End by a signal that Python handles, as shells expect: a closed pipe ends the command silently by SIGPIPE."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    raise AssertionError("unreachable")
-
-
-def _raise_terminated(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-def _redirect_stdout() -> None:
-    """Reserve stdout for data: what C libraries print on file descriptor 1 goes to stderr."""
-    sys.stdout.flush()
-    data = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = os.fdopen(data, "w", encoding="utf-8")
 
 
 def _show_version(context: typer.Context, is_requested: bool) -> None:

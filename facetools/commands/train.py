@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import find_image_paths, provenance
-from facetools.commands.job import EXIT_RESUME, CommandError, Job, pluralize
-from facetools.commands.options import INPUT, OUTPUT, AttributesOption, Null, Sources, read_size_option
+from facetools.commands.files import find_image_paths, find_partitions, provenance
+from facetools.commands.job import EXIT_FAILED, EXIT_RESUME, CommandError, Job, pluralize
+from facetools.commands.labels import match_labels
+from facetools.commands.options import (
+    INPUT,
+    OUTPUT,
+    AttributesOption,
+    Null,
+    Sources,
+    Truncated,
+    Wait,
+    read_size_option,
+    refuse_unused,
+)
+from facetools.commands.outputs import check_distinct, check_folder, check_output
 from facetools.commands.running import command
 from facetools.images.augmentation import NO_AUGMENTATION
 from facetools.training.recipes import RECIPES, Amp, Loss, Optimizer, Schedule
@@ -22,6 +37,9 @@ if TYPE_CHECKING:
     from facetools.training.examples import Examples
 
 NETWORK, TRAINING, AUGMENTATION = "Network options", "Training options", "Augmentation options"
+
+#: The files that a run receives.
+RUN_FILES = ("best.pt", "last.pt", "history.jsonl", "config.json")
 
 
 @command
@@ -59,6 +77,7 @@ def fa_train(
         ),
     ] = None,
     null: Null = False,
+    truncated: Truncated = False,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -264,6 +283,7 @@ def fa_train(
         bool,
         typer.Option("--resume", help="Continue from RUN/last.pt, if it exists.", rich_help_panel=OUTPUT),
     ] = False,
+    wait: Wait = 300,
 ) -> None:
     """Train a network to predict facial attributes.
 
@@ -271,8 +291,9 @@ def fa_train(
     RUN receives best.pt and last.pt (checkpoints), history.jsonl and config.json. One record per epoch is written to
     stdout.
 
-    On SIGTERM, SIGUSR1 or SIGUSR2, the command finishes the step, writes last.pt and exits with code 75. The same
-    command with --resume then continues the run. Several processes, started by torchrun or srun, train one network.
+    On SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, the command finishes the step, writes last.pt and exits with code 75. A
+    single process gives up a step that takes long. The same command with --resume then continues the run. A second
+    signal ends the command at once. Several processes, started by torchrun or srun, train one network.
     \f
     Examples:
       fa-train celeba/ -o run
@@ -283,13 +304,16 @@ def fa_train(
       fa-train celeba/ -o student --distillation 0.7 --teacher one.npy --teacher other.npy
       torchrun --nproc-per-node 4 --no-python fa-train celeba/ -o run
     """
-    from facetools.runtime import extras
+    from facetools.runtime import extras, signals
 
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    stop = signals.StopRequest(numbers, EXIT_RESUME)
     extras.require("torch", "training")
     from facetools.runtime.hardware import choose_device, set_torch_threads
     from facetools.runtime.processes import join_processes, process_info
     from facetools.table import jsonl
-    from facetools.training.loop import TrainingInterrupted, train
+    from facetools.training.loop import train
+    from facetools.training.progress import TrainingInterrupted
     from facetools.training.teachers import read_teacher_scores
 
     defaults = RECIPES[recipe]
@@ -342,13 +366,15 @@ def fa_train(
         raise typer.BadParameter(
             f"--distillation {settings.distillation:g} needs a teacher: --teacher, or the moving average of --averaging"
         )
-    if final_rate and settings.schedule == "constant":
+    if final_rate is not None and settings.schedule == "constant":
         raise typer.BadParameter("--final-rate does not apply to a constant --schedule")
+    if not augmentation:
+        refuse_unused(job.given, [name for name, limit in augmentation_limits.items() if limit], "with --no-augment")
+    check_folder(output)
     run, process = Path(output), process_info()
     job.process = process
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, frame: signals.append(number))
+    for name in RUN_FILES:
+        check_distinct({"--output": str(run / name)}, [*sources, labels, weights, *(teacher or [])])
 
     def write_record(record: dict[str, Any]) -> None:
         if not process.is_first:
@@ -364,16 +390,35 @@ def fa_train(
         unreadable.add(path)
         job.report_failure(path, reason)
 
+    def say_interrupted() -> None:
+        cause = stop.signal.name if stop.signal else "another process was stopped"
+        job.say(f"{cause}: wrote {run / 'last.pt'}; continue with --resume")
+
+    def defer_stop(save_and_stop: Callable[[], None]) -> None:
+        def stop_within_step() -> None:
+            try:
+                save_and_stop()
+            except OSError as error:
+                job.say(str(error))
+                os._exit(EXIT_FAILED)
+            say_interrupted()
+
+        # Several processes have to finish a step together.
+        stop.defer(stop_within_step if process.world == 1 else None)
+
     is_interrupted = False
-    with join_processes(process, collectives=True) as group:
-        if process.is_first and (run / "last.pt").exists() and not resume:
-            raise CommandError(f"{run} already holds a run; continue it with --resume, or name another folder")
+    with join_processes(process, collectives=True, wait=wait, announce=job.announce) as group:
+        if process.is_first:
+            check_output("-")
+            _check_run(run, resume)
         set_torch_threads(job.jobs)
         device = choose_device(job.device, process.local_rank)
         names, training, validation = _read_examples(job, sources, labels, attributes, valid_share, null)
         unlabeled = job.failures
         if teacher:
-            training = replace(training, teacher_scores=read_teacher_scores(teacher, training.paths, names))
+            training = replace(
+                training, teacher_scores=read_teacher_scores(teacher, training.paths, names, on_match=job.say)
+            )
         processes = f", {process.world} processes" if process.world > 1 else ""
         job.say(
             f"{pluralize(len(training), 'training image')}, {pluralize(len(validation), 'validation image')}, "
@@ -394,22 +439,41 @@ def fa_train(
                     resume=resume,
                     made_by=provenance(job, sources),
                     on_failure=on_failure,
+                    on_truncated=job.accept_truncated if truncated else None,
                     on_resume=advance.start_from,
                     on_step=advance,
                     on_epoch=write_record,
-                    should_stop=lambda: bool(signals),
+                    on_start=defer_stop,
+                    should_stop=lambda: stop.signal is not None,
                     group=group,
                     sync_batch_norm=sync,
                 )
             except TrainingInterrupted:  # raised in all processes if one of them received a signal
                 is_interrupted = True
         job.failures = unlabeled + len(set().union(*group.all_gather(unreadable)))
+        accepted = set().union(*group.all_gather(job.truncated))
+        job.truncated = accepted if process.is_first else set()
     if is_interrupted:
-        cause = signal.Signals(signals[0]).name if signals else "another process was stopped"
-        job.say(f"{cause}: wrote {run / 'last.pt'}; continue with --resume")
+        say_interrupted()
         job.exit_code = EXIT_RESUME
         return
     job.done(f"wrote {run / 'best.pt'}")
+
+
+def _check_run(run: Path, resume: bool) -> None:
+    """Raise CommandError if the folder `run` holds a run that is not to be resumed, or files of others."""
+    if (run / "last.pt").exists():
+        if resume:
+            return
+        raise CommandError(f"{run} already holds a run; continue it with --resume, or name another folder")
+    try:
+        # A run that was killed in its first epoch has left its configuration.
+        is_own = "made_by" in json.loads((run / "config.json").read_bytes())
+    except (OSError, ValueError, TypeError):
+        is_own = False
+    files = [run / name for name in RUN_FILES if os.path.lexists(run / name)]
+    if files and not is_own:
+        raise CommandError(f"{files[0]}: it was not written by fa-train, so it is not replaced; name another folder")
 
 
 def _without_none(**settings: Any) -> dict[str, Any]:
@@ -436,16 +500,22 @@ def _read_examples(
     truth = GroundTruth.read(labels or sources[0])
     names = select_attributes(attributes, truth.names) if attributes else truth.names
 
-    def read_partition(partition: str | None) -> Examples:
-        paths = find_image_paths(sources, null=null, partition=partition)
-        # All processes leave out the same images, so only the first one reports them.
-        paths = truth.filter_labeled(paths, job.report_failure if job.process.is_first else lambda path, reason: None)
-        return Examples(paths, truth.labels_for(paths).select(names))
-
     if layout is not None and layout.partition is not None:
-        training, validation = read_partition("train"), read_partition("valid")
+        refuse_unused(job.given, ["valid_share"], f"on {sources[0]}, whose partition names the validation images")
+        partitions = find_partitions(job, sources, ["train", "valid"], null=null)
     else:
-        training, validation = split_examples(read_partition(None), valid_share, job.seed)
+        partitions = [find_image_paths(job, sources, null=null)]
+    # All at once: labels that fit images of both partitions are not clear.
+    _, found = match_labels(job, truth, list(chain(*partitions)))
+
+    def labeled(paths: list[str]) -> Examples:
+        paths = [path for path in paths if path in found]
+        return Examples(paths, found.labels_for(paths).select(names))
+
+    if len(partitions) == 2:
+        training, validation = map(labeled, partitions)
+    else:
+        training, validation = split_examples(labeled(partitions[0]), valid_share, job.seed)
     if len(training) < 2:
         raise CommandError(f"training needs at least 2 images with labels; there are {len(training)}")
     return names, training, validation

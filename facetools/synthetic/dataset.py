@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,10 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from facetools.images.marks import ZIP_COMMENT, is_marked_zip
+from facetools.images.output_folder import NOT_OWN
 from facetools.runtime import files
 from facetools.synthetic.canvas import SIZE
 from facetools.synthetic.drawing import draw_numbered_face
 from facetools.table.attributes import CELEBA40
+
+#: The files of a data set.
+IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba.zip", "list_attr_celeba.txt", "list_eval_partition.txt"
 
 
 def write_celeba(
@@ -40,15 +47,26 @@ def write_celeba(
     partition = [0] * (count - test - valid) + [1] * valid + [2] * test
     files.make_folder(folder)
     rows = []
-    with files.atomic_writer(folder / "img_align_celeba.zip") as stream, zipfile.ZipFile(stream, "w") as archive:
+    with files.atomic_writer(folder / IMAGES) as stream, zipfile.ZipFile(stream, "w") as archive:
+        archive.comment = ZIP_COMMENT
         for name, (attributes, jpeg) in zip(names, _draw_jpegs(count, seed, size, jobs), strict=True):
             # The default date of ZipInfo is constant, so equal faces give equal archives.
             archive.writestr(zipfile.ZipInfo(f"img_align_celeba/{name}"), jpeg)
             rows.append(f"{name} " + " ".join(f"{2 * int(value) - 1:2d}" for value in attributes))
     attribute_list = "\n".join([str(count), " ".join(CELEBA40) + " ", *rows]) + "\n"
-    files.write_atomically(folder / "list_attr_celeba.txt", attribute_list.encode())
+    files.write_atomically(folder / ATTRIBUTES, attribute_list.encode())
     partition_list = "".join(f"{name} {part}\n" for name, part in zip(names, partition, strict=True))
-    files.write_atomically(folder / "list_eval_partition.txt", partition_list.encode())
+    files.write_atomically(folder / PARTITION, partition_list.encode())
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise FileExistsError if `folder` holds a data set, or a file of one, that was not drawn."""
+    archive = folder / IMAGES
+    if archive.exists() and is_marked_zip(archive):
+        return
+    for name in (IMAGES, ATTRIBUTES, PARTITION):
+        if os.path.lexists(folder / name):
+            raise FileExistsError(errno.EEXIST, NOT_OWN, str(folder / name))
 
 
 def _draw_jpegs(count: int, seed: int, size: tuple[int, int], jobs: int) -> Iterator[tuple[np.ndarray, bytes]]:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from facetools.table.attributes import CELEBA40, PAPER10, PAPER37
-from facetools.table.celeba import read_attribute_list
+from facetools.table.lists import read_attribute_list
 from tests.conftest import Run, SyntheticFaces, command
 
 COMMANDS = ("augment", "train", "predict", "cluster", "eigenface", "report")
@@ -299,7 +299,7 @@ def test_a_face_with_a_nan_score_is_left_out(scores: Path, run: Run) -> None:
     ("text", "message"),
     [
         (b"", b"the input is empty"),
-        (b"hello\n", b"not a face table"),
+        (b"hello\n", b"neither a number of rows nor the names of columns"),
         (b'{"path": "a", "scores": {"Smiling": 1}}\n{"path"\n', b"standard input: line 2: not a JSON object"),
         (b'{"path": "a", "scores": {"Smiling": "yes"}}\n', b"line 1: 'scores' of 'Smiling' is \"yes\", not a number"),
         (b'{"path": "a"}\n', b"no column 'scores'"),
@@ -316,7 +316,7 @@ def test_an_invalid_table_fails_with_one_line(text: bytes, message: bytes, run: 
 @pytest.mark.parametrize("option", ["--comparison", "--history", "--eigenfaces"])
 def test_report_refuses_records_of_other_commands(option: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text('{"k": 2, "epoch": 1, "cluster": 0}\n')
-    done = run("report", option, tmp_path / "records.jsonl", input=b'{"path": "a"}\n', check=1)
+    done = run("report", option, tmp_path / "records.jsonl", input=b'{"path": "a", "cluster": 0}\n', check=1)
     assert b"line 1 has no '" in done.stderr and b"it is no record of fa-" in done.stderr
     assert done.stdout == b""
 

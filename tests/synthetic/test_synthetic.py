@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from facetools.synthetic import draw_face, draw_faces, sample_attributes, write_celeba
-from facetools.table import celeba
 from facetools.table.attributes import CELEBA40, FREQUENCIES
+from facetools.table.lists import read_attribute_list, read_number_list
 
 BEARDS = ("5_o_Clock_Shadow", "Goatee", "Mustache", "Sideburns")
 FILES = ("img_align_celeba.zip", "list_attr_celeba.txt", "list_eval_partition.txt")
@@ -103,11 +103,12 @@ def test_the_data_set_has_celebas_layout(tmp_path: Path) -> None:
     write_celeba(tmp_path, 10, 5, test_share=0.2, valid_share=0.1)
     assert sorted(path.name for path in tmp_path.iterdir()) == list(FILES)
     names = [f"{number:06d}.jpg" for number in range(1, 11)]
-    attribute_list = celeba.read_attribute_list(tmp_path / "list_attr_celeba.txt")
+    attribute_list = read_attribute_list(tmp_path / "list_attr_celeba.txt")
     assert attribute_list.names == CELEBA40
     assert list(attribute_list.files) == names
-    partition = celeba.read_number_list(tmp_path / "list_eval_partition.txt")
-    assert partition == dict(zip(names, [0] * 7 + [1] + [2] * 2, strict=True))
+    partition = read_number_list(tmp_path / "list_eval_partition.txt", "partition")
+    assert list(partition.files) == names
+    assert list(partition.numbers) == [0] * 7 + [1] + [2] * 2
     with zipfile.ZipFile(tmp_path / "img_align_celeba.zip") as archive:
         assert archive.namelist() == [f"img_align_celeba/{name}" for name in names]
         for row, (attributes, image) in enumerate(draw_faces(10, 5)):
