@@ -18,6 +18,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -266,13 +267,14 @@ def train_plain(folder: Path, size: tuple[int, int]) -> Work:
 def train_in_memory(folder: Path, size: tuple[int, int]) -> Work:
     model, recipe = network(size), _recipe(size)
     model.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    step = TrainingStep(model, recipe, DEVICE)
+    step = TrainingStep(model, recipe, DEVICE, nullcontext())
     batches, pixels = len(paths_of(folder)) * PASSES // BATCH, upload_as_float(_images(folder, size)[:BATCH], DEVICE)
     labels = torch.from_numpy(np.stack([_labels(row) for row in range(BATCH)])).to(DEVICE)
 
     def work() -> tuple[int, np.ndarray]:
         for _ in range(batches):
-            loss = step.run(model, pixels, labels, recipe.peak_learning_rate)
+            with step.run(model, pixels, labels, recipe.peak_learning_rate) as loss:
+                pass
         return batches * BATCH, loss.cpu().numpy()
 
     return work
