@@ -49,7 +49,7 @@ _MAX_CHECKED_PIXELS = 2**24
 
 #: The entry of an AVIF file that announces EXIF data. Pillow fails if the data is damaged, and does not need it: the
 #: orientation of an AVIF image is stored elsewhere.
-_EXIF_ITEM = re.compile(rb"(infe[\2\3]\0\0[\0\1](?:..|....)\0\0)Exif", re.DOTALL)
+_EXIF_ITEM = re.compile(rb"(infe.{,16}?)Exif", re.DOTALL)
 
 #: Messages of Python and bare numbers, which tell users nothing.
 _WORDS_OF_PYTHON = re.compile(r"unpack|literal|convert string|buffer|index|object|argument|b['\"]|error -\d|\bnot \w+$")

@@ -67,6 +67,8 @@ def parse_entries(path: Path, entries: dict[str, Any]) -> ModelConfig:
     """Return the configuration of a checkpoint; raise CheckpointError if `entries` are not those of one."""
     if entries.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path}: not a facetools checkpoint")
+    if "model" not in entries:
+        raise mismatch_error(path, "it has no model")
     settings, weights, thresholds = (entries.get(name, {}) for name in ("config", "model", "thresholds"))
     for entry in (settings, weights, thresholds):
         if not isinstance(entry, dict) or not all(isinstance(key, str) for key in entry):

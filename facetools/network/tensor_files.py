@@ -74,6 +74,8 @@ def read_tensor_file(path: Path, make_tensor: Callable[[np.ndarray], Any] = lamb
             if error.errno in (None, errno.EINVAL):  # the archive names positions outside of the file
                 raise TensorFileError("it is damaged") from None
             raise OSError(error.errno, error.strerror, str(path)) from None
+        except MemoryError:  # a damaged pickle may ask for any amount
+            raise TensorFileError("it is damaged, or there is too little memory") from None
         except Exception:  # a damaged archive or pickle can raise anything
             raise TensorFileError("it is damaged") from None
 

@@ -285,6 +285,11 @@ def test_impossible_thresholds_are_rejected(value: Any, content: dict[str, Any],
     assert_rejected(tmp_path / "x.pt", "thresholds")
 
 
+def test_a_checkpoint_without_weights_is_rejected(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({name: value for name, value in content.items() if name != "model"}, tmp_path / "x.pt")
+    assert_rejected(tmp_path / "x.pt", "it has no model")
+
+
 def test_random_damage_is_a_checkpoint_error(shufflenet_checkpoint: Path, tmp_path: Path) -> None:
     path, data = tmp_path / "x.pt", shufflenet_checkpoint.read_bytes()
     with zipfile.ZipFile(shufflenet_checkpoint) as archive:
