@@ -7,8 +7,7 @@ from pathlib import Path
 from tests.cases.faces import differing, draw_face, predict_folder
 from tests.conftest import Run
 from tests.images.cases import encode
-from tests.images.files import insert_segment, png_chunk
-from tests.images.test_metadata import EXIF
+from tests.images.files import EXIF, insert_segment, png_chunk
 
 
 def test_images_with_broken_exif_are_scored_without_a_word(tmp_path: Path, run: Run) -> None:

@@ -38,6 +38,38 @@ def orientation(value: int, type_: int = 3) -> Tag:
     return 0x0112, type_, 1, struct.pack({1: "<B", 3: "<H", 4: "<L"}[type_], value)
 
 
+#: EXIF data, and the orientation that it means.
+EXIF = {
+    "upright": (exif(orientation(1)), 1),
+    "turned": (exif(orientation(6)), 6),
+    "big-endian": (exif((0x0112, 3, 1, b"\0\6"), order=">"), 6),
+    "doubled header": (b"Exif\0\0" + exif(orientation(6)), 6),
+    "byte": (exif(orientation(6, 1)), 6),
+    "long": (exif(orientation(6, 4)), 6),
+    "two values": (exif((0x0112, 3, 2, struct.pack("<HH", 6, 6))), 6),
+    "fraction": (exif((0x0112, 5, 1, struct.pack("<LL", 6, 1))), 6),
+    "fraction of 0": (exif((0x0112, 5, 1, struct.pack("<LL", 6, 0))), 1),
+    "NaN": (exif((0x0112, 11, 1, struct.pack("<f", float("nan")))), 1),
+    "half": (exif((0x0112, 11, 1, struct.pack("<f", 6.5))), 1),
+    "text": (exif((0x0112, 2, 2, b"6\0")), 1),
+    "undefined": (exif((0x0112, 7, 1, b"\6")), 1),
+    "unknown type": (exif((0x0112, 99, 1, b"\6")), 1),
+    "0": (exif(orientation(0)), 1),
+    "9": (exif(orientation(9)), 1),
+    "65535": (exif(orientation(65535)), 1),
+    "no values": (exif((0x0112, 3, 0, b"")), 1),
+    "billions of values": (exif((0x0112, 3, 2**31, b"")), 1),
+    "signed fraction of 0 before": (exif((0x9204, 10, 1, struct.pack("<ll", -2, 0)), orientation(6)), 6),
+    "text that is no UTF-8": (exif((0x0131, 2, 6, b"\xff\xfe\xe9\xe8\x80\0"), orientation(6)), 6),
+    "wrong offset before": (exif((0x0131, 2, 400, b"")[:3] + (b"\xff" * 400,), orientation(6))[:40], 6),
+    "header alone": (b"Exif\0\0", 1),
+    "rubbish": (b"Exif\0\0" + bytes(range(64)), 1),
+    "only a byte order": (b"Exif\0\0II*\0", 1),
+    "directory outside": (b"Exif\0\0II*\0\xff\xff\xff\x7f", 1),
+    "directory of itself": (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHLLL", 1, 0x8769, 4, 1, 8, 8), 1),
+}
+
+
 def insert_segment(jpeg: bytes, marker: int, content: bytes) -> bytes:
     """`jpeg` with a segment after its start."""
     return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
