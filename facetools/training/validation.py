@@ -62,8 +62,10 @@ def validation_metrics(
         return {}
     logits = torch.logit(torch.from_numpy(scores).double(), eps=1e-7)
     means = metrics.mean_metrics(labels, scores)
+    value = float(loss(logits, torch.from_numpy(labels).double()))
     return {
-        "valid_loss": float(loss(logits, torch.from_numpy(labels).double())),
+        # The last digits of torch's logarithms and sums may differ between runs.
+        "valid_loss": float(f"{value:.12g}"),
         "valid_accuracy": means["accuracy"],
         "valid_balanced_accuracy": means["balanced_accuracy"],
         "valid_average_precision": means["average_precision"],

@@ -1,0 +1,1 @@
+"""Photographs: find faces and their landmarks, and crop them as CelebA does."""
