@@ -7,16 +7,12 @@ before them (Jacob et al. 2018, section 3.2), the batch norm of the head into th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 from facetools.network.architecture import FIRST_CHANNELS, LAST_CHANNELS, PIXEL_MEAN, PIXEL_STD, inverted_residuals
 from facetools.network.checkpoint import Checkpoint, CheckpointError, mismatch_error
-
-#: Versions of the operator set and of the file format: the oldest that suffice, so that older runtimes read the model.
-_OPSET_VERSION, _IR_VERSION = 17, 8
+from facetools.network.graph import GraphBuilder
 
 #: torch's default `eps` of batch norm.
 _BATCH_NORM_EPSILON = 1e-5
@@ -27,7 +23,7 @@ def build_onnx_model(checkpoint: Checkpoint) -> ModelProto:
 
     Raises CheckpointError if the backbone is not MobileNetV2 or the weights do not fit.
     """
-    config, builder = checkpoint.config, _GraphBuilder(checkpoint)
+    config, builder = checkpoint.config, _NetworkBuilder(checkpoint)
     if config.backbone != "mobilenet_v2":
         raise CheckpointError(
             f"{checkpoint.path}: only networks with the backbone mobilenet_v2 can be converted to ONNX, "
@@ -48,32 +44,17 @@ def build_onnx_model(checkpoint: Checkpoint) -> ModelProto:
         logits = builder.node("ReduceMean", pairs, axes=[0], keepdims=0)
     builder.node("Sigmoid", logits, output="scores")
 
-    inputs = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *config.image_size, 3])
-    outputs = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", len(config.attributes)])
-    graph = helper.make_graph(builder.nodes, "facetools", [inputs], [outputs], builder.constants)
-    opsets = [helper.make_opsetid("", _OPSET_VERSION)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+    model = builder.model(["n", *config.image_size, 3], {"scores": ["n", len(config.attributes)]})
     helper.set_model_props(model, {"attributes": ",".join(config.attributes)})
     return model
 
 
-class _GraphBuilder:
-    """Collects the nodes and constants of a graph. Methods that add a node return the name of its output."""
+class _NetworkBuilder(GraphBuilder):
+    """Adds the parts of the network, with the weights of a checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
         self._checkpoint = checkpoint
-        self.nodes: list[Any] = []
-        self.constants: list[TensorProto] = []
-
-    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operator}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, values: Any, dtype: type = np.float32) -> str:
-        name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
-        return name
 
     def backbone(self, images: str, first_stride: int) -> str:
         """MobileNetV2 from normalized images (n, 3, height, width) to features (n, LAST_CHANNELS)."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 #: The extra of `pip install 'facetools[EXTRA]'` that brings a module.
-EXTRAS = {"torch": "train", "torchvision": "train", "faiss": "vectors", "backports.zstd": "zstd"}
+EXTRAS = {
+    "torch": "train",
+    "torchvision": "train",
+    "faiss": "vectors",
+    "mtcnn": "photos",
+    "backports.zstd": "zstd",
+}
 
-#: The names that people know.
-_TITLES = {"torch": "PyTorch", "torchvision": "torchvision", "faiss": "FAISS", "backports.zstd": "backports.zstd"}
+#: The names that people know, where the module has another one.
+_TITLES = {"torch": "PyTorch", "faiss": "FAISS"}
 
 
 class MissingExtraError(ImportError):
@@ -27,4 +33,4 @@ def require(module: str, purpose: str) -> None:
     """Raises MissingExtraError if `module` is not installed. `purpose` is the subject of the message: "training"."""
     if not is_installed(module):
         command = f"pip install 'facetools[{EXTRAS[module]}]'"
-        raise MissingExtraError(f"{purpose} needs {_TITLES[module]}, which is not installed: {command}")
+        raise MissingExtraError(f"{purpose} needs {_TITLES.get(module, module)}, which is not installed: {command}")
