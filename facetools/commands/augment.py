@@ -153,7 +153,7 @@ def fa_augment(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     shape = read_size_option("--size", size)
-    earlier = output_folder.EarlierImages(output, sources)
+    earlier = output_folder.EarlierImages(output, sources, sheet)
     try:
         paths = find_image_paths(job, sources, null=null, exclude=earlier)
     except CommandError as error:

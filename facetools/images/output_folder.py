@@ -143,10 +143,12 @@ class EarlierImages:
     """Tells the images in folders that facetools has written: if the output lies in a source, they are no sources.
 
     It is a function of a path. `output` is the folder or the zip archive to write, `sources` are those of the user.
+    `sheet` is a contact sheet that is written too.
     """
 
-    def __init__(self, output: str, sources: Sequence[str]) -> None:
+    def __init__(self, output: str, sources: Sequence[str], sheet: str | None = None) -> None:
         self._output = os.path.realpath(output)
+        self._sheet = None if sheet is None else os.path.realpath(sheet)
         number = descriptors.named_descriptor(output)
         #: The file behind the descriptor that `output` names.
         self._file = None if number is None else os.fstat(descriptors.check_writable(number, output))
@@ -164,7 +166,7 @@ class EarlierImages:
         if not path.startswith(self._folders):
             # A list may name a folder; then at least the images in this output are known.
             real = os.path.realpath(path)
-            if self._output not in (real, os.path.dirname(real)):  # noqa: PTH120
+            if self._output not in (real, os.path.dirname(real)) and real != self._sheet:  # noqa: PTH120
                 return False
         try:
             is_own = read_mark(path) is not None or is_marked_zip(path)

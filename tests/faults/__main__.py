@@ -32,7 +32,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "kill": Experiment(campaign.kill, 100, 2),
-    "writes": Experiment(campaign.fail_writes, 16, 2),
+    "writes": Experiment(campaign.fail_writes, 160, 2),
     "memory": Experiment(campaign.limit_memory, 12, 1),
     "signals": Experiment(campaign.interrupt, 50, 1),
     "twice": Experiment(campaign.run_twice, 5, 1),
