@@ -12,7 +12,8 @@ from facetools.runtime.processes import PeerError
 
 #: How libraries report that they cannot allocate memory, for data or to load a part of themselves.
 _OUT_OF_MEMORY = re.compile(
-    r"out of memory|(cannot|can't|unable to|failed to) allocate|bad[_ ]alloc|failed to map segment|serialize proto",
+    r"out of memory|(cannot|can't|unable to|failed to) allocate|bad[_ ]alloc|failed to map segment|serialize proto"
+    r"|without exception set",
     re.IGNORECASE,
 )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from facetools import __version__
 from facetools.commands.options import OnError
+from facetools.runtime import signals
 from facetools.runtime.processes import ProcessInfo
 
 #: Exit codes: nothing was written; some inputs were left out; training can be resumed.
@@ -149,11 +150,12 @@ class Job:
             yield _Progress(self, unit, total, is_fraction)
             return
         outer = self._progress
-        self._progress = (_ProgressBar if _shows_bars() else _ProgressLog)(self, unit, total, is_fraction)
+        progress = self._progress = (_ProgressBar if _shows_bars() else _ProgressLog)(self, unit, total, is_fraction)
         try:
-            yield self._progress
+            with signals.before_end(lambda number: progress.close()):
+                yield progress
         finally:
-            self._progress.close()
+            progress.close()
             self._progress = outer
 
     def _print(self, message: str) -> None:

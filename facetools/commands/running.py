@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 
 from facetools import __version__
 from facetools.commands.failures import describe_failure
-from facetools.commands.job import EXIT_FAILED, EXIT_RESUME, Job, escape_controls
+from facetools.commands.job import EXIT_FAILED, Job, escape_controls
 from facetools.commands.options import RUN, SHARED_OPTIONS
 from facetools.runtime import descriptors, signals
 from facetools.runtime.hardware import cuda_version, usable_cpus
@@ -65,15 +65,13 @@ def command(body: Callable[..., None]) -> Callable[[], NoReturn]:
     )
 
     def main() -> NoReturn:
-        signals.raise_on_signals()
+        signals.end_on_signals()
         try:
             descriptors.open_standard_streams()
             try:
                 app(prog_name=name)
             finally:
                 descriptors.close_stdout()
-        except signals.Stopped as stopped:
-            signals.end_process(stopped)
         except BrokenPipeError:
             signals.die_by(signal.SIGPIPE)
         except OSError as error:  # from printing --help or --version
@@ -148,10 +146,6 @@ def _run(name: str, body: Callable[..., None], values: dict[str, Any], given: fr
             _exit_now(job.exit_code)
     except (typer.Exit, typer.BadParameter):
         raise
-    except signals.Stopped as stopped:
-        if stopped.status == EXIT_RESUME:
-            job.say(f"{stopped}; continue with --resume")
-        signals.end_process(stopped)
     except BrokenPipeError:
         signals.die_by(signal.SIGPIPE)
     except Exception as error:

@@ -307,7 +307,9 @@ def fa_train(
     from facetools.runtime import extras, signals
 
     numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    stop = signals.StopRequest(numbers, EXIT_RESUME)
+    stop = signals.StopRequest(
+        numbers, EXIT_RESUME, lambda number: job.say(f"stopped by {number.name}; continue with --resume")
+    )
     extras.require("torch", "training")
     from facetools.runtime.hardware import choose_device, set_torch_threads
     from facetools.runtime.processes import join_processes, process_info

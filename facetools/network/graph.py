@@ -11,6 +11,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 #: Versions of the operator set and of the file format: the oldest that suffice, so that older runtimes read the model.
 _OPSET_VERSION, _IR_VERSION = 17, 8
 
+#: Memory that has to be free for a constant, beyond its copies.
+_SPARE_BYTES = 1 << 20
+
 #: A length is a number, or a name if any number is possible.
 Shape = Sequence[int | str]
 
@@ -29,7 +32,9 @@ class GraphBuilder:
 
     def constant(self, values: Any, dtype: type = np.float32) -> str:
         name = f"constant{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.array(values, dtype, order="C"), name))
+        array: np.ndarray = np.array(values, dtype, order="C")
+        np.empty(2 * array.nbytes + _SPARE_BYTES, np.uint8)  # raises MemoryError, where protobuf would crash
+        self._constants.append(numpy_helper.from_array(array, name))
         return name
 
     def model(self, pixels: Shape, outputs: Mapping[str, Shape | None]) -> ModelProto:

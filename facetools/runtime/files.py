@@ -64,7 +64,6 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
             _cleaned_folders.add(target.parent)
             remove_dead_partials(target.parent)
         partial, descriptor = _create_partial(target)
-        signals.add_temporary_file(partial)
     stream = io.BufferedWriter(OutputFile(descriptor, name))
     lock = -1
     try:
@@ -150,7 +149,12 @@ def _create_partial(target: Path) -> tuple[Path, int]:
     start = os.fsdecode(os.fsencode(target.name)[:_MAX_NAME_BYTES])
     while True:
         partial = target.with_name(f".{start}.facetools-{_machine()}-{secrets.token_hex(8)}.part")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        signals.add_temporary_file(partial)
+        try:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError:
+            signals.remove_temporary_file(partial)
+            raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_lost = not os.fstat(descriptor).st_nlink
@@ -160,6 +164,7 @@ def _create_partial(target: Path) -> tuple[Path, int]:
         if not is_lost:
             return partial, descriptor
         os.close(descriptor)  # another process has found the file before it was locked, and removes it
+        signals.remove_temporary_file(partial)
 
 
 def _machine() -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -22,8 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facetools.runtime import extras
-from facetools.runtime.signals import Stopped
+from facetools.runtime import extras, signals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -286,7 +286,7 @@ class ProcessGroup:
     def _report_failure(self, error: BaseException) -> PeerError | None:
         """Send an error to all processes. Returns the error of another process if that one failed earlier."""
         assert self._store is not None
-        message = self._failure_message(error)
+        message = self._failure_message(str(error) or type(error).__name__)
         try:
             if isinstance(error, RuntimeError):
                 # Probably torch's, because another process has exited: wait for the message of that process.
@@ -298,15 +298,15 @@ class ProcessGroup:
             return PeerError(_LOST_STORE)
         return PeerError(first_message) if first_message != message else None
 
-    def _report_stop(self, stopped: Stopped) -> None:
+    def _report_stop(self, number: signal.Signals) -> None:
         """Tell the other processes, which were probably stopped too, why this one ends; do not wait long for them."""
         assert self._store is not None
         with suppress(RuntimeError):
-            self._store.compare_set("failure", "", self._failure_message(stopped))
+            self._store.compare_set("failure", "", self._failure_message(f"stopped by {number.name}"))
             self._wait_until_all_know(0.3)
 
-    def _failure_message(self, error: BaseException) -> str:
-        return f"process {self.process.rank} of {self.process.world}: {str(error) or type(error).__name__}"
+    def _failure_message(self, reason: str) -> str:
+        return f"process {self.process.rank} of {self.process.world}: {reason}"
 
     def _acknowledge_failure(self) -> None:
         assert self._store is not None
@@ -473,13 +473,11 @@ def join_processes(
             # gloo for tensors on the CPU, NCCL for those on GPUs
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             dist.init_process_group(backend, store=group._store, rank=process.rank, world_size=process.world)
-        yield group
-        group.arrive("end")
+        with signals.before_end(group._report_stop):
+            yield group
+            group.arrive("end")
     except PeerError:
         group._wait_until_all_know()
-        raise
-    except Stopped as stopped:
-        group._report_stop(stopped)
         raise
     except BaseException as error:
         if (peer_error := group._report_failure(error)) is not None:

@@ -1,8 +1,8 @@
 """Signals that end the process, and a watchdog that enforces them.
 
-SIGINT, SIGTERM and SIGHUP raise Stopped in the main thread, so that files are closed and deleted as after an error. If
-the main thread is in a long call, the watchdog deletes the temporary files and ends the process after GRACE_SECONDS. A
-signal that is ignored when the process starts, as by nohup, stays ignored.
+SIGINT, SIGTERM and SIGHUP delete the temporary files and end the process at once. They raise no exception, because
+libraries in C may crash or hide it. If the main thread is in a long call, the watchdog does the same after
+GRACE_SECONDS. A signal that is ignored when the process starts, as by nohup, stays ignored.
 
 A command that can save its work uses `StopRequest`: its signals then only set a flag.
 """
@@ -14,7 +14,8 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -26,31 +27,25 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: The exit status of Ctrl-C. After other signals the process ends by the signal itself.
 _INTERRUPTED = 130
 
-_handles_signals = _watchdog_runs = _is_stopping = False
+_handles_signals = _watchdog_runs = _is_ending = False
+
+#: Called with the signal that ends the process, the last one first.
+_callbacks: list[Callable[[signal.Signals], None]] = []
+
+_temporary_files: set[Path] = set()
 
 
-class Stopped(BaseException):
-    """A signal ends the process, with the exit status `status`, or by the signal if it is 0.
-
-    Raised in the main thread, once.
-    """
-
-    def __init__(self, number: int, status: int) -> None:
-        self.signal, self.status = signal.Signals(number), status
-        super().__init__(f"stopped by {self.signal.name}")
-
-
-def raise_on_signals() -> None:
-    """Let SIGINT, SIGTERM and SIGHUP raise Stopped, except those that are ignored."""
+def end_on_signals() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP end the process, except those that are ignored."""
     global _handles_signals
     _handles_signals = True
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise_stopped)
+            signal.signal(number, _handle)
 
 
 def start_watchdog() -> None:
-    """End the process GRACE_SECONDS after a signal of `raise_on_signals`, which has to be called before."""
+    """End the process GRACE_SECONDS after a signal of `end_on_signals`, which has to be called before."""
     global _watchdog_runs
     if not _handles_signals or _watchdog_runs:
         return
@@ -67,16 +62,14 @@ def start_watchdog() -> None:
     _watchdog_runs = True
 
 
-def is_stopping() -> bool:
-    """Whether Stopped has been raised, so that nothing should wait any more."""
-    return _is_stopping
-
-
-def end_process(stopped: Stopped) -> NoReturn:
-    """End the process at once, as `stopped` tells."""
-    if stopped.status:
-        os._exit(stopped.status)
-    die_by(stopped.signal)
+@contextmanager
+def before_end(callback: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call `callback` if a signal ends the process while the block runs. It has GRACE_SECONDS."""
+    _callbacks.append(callback)
+    try:
+        yield
+    finally:
+        _callbacks.remove(callback)
 
 
 def die_by(number: signal.Signals) -> NoReturn:
@@ -87,7 +80,8 @@ def die_by(number: signal.Signals) -> NoReturn:
 
 
 def add_temporary_file(path: Path) -> None:
-    """Let the watchdog delete the file `path` if it ends the process."""
+    """Let the file `path` be deleted if a signal ends the process. The file may not exist yet."""
+    _temporary_files.add(path)
     if _watchdog_runs:
         from facetools import _core
 
@@ -96,6 +90,7 @@ def add_temporary_file(path: Path) -> None:
 
 def remove_temporary_file(path: Path) -> None:
     """Undo `add_temporary_file`."""
+    _temporary_files.discard(path)
     if _watchdog_runs:
         from facetools import _core
 
@@ -105,15 +100,17 @@ def remove_temporary_file(path: Path) -> None:
 class StopRequest:
     """Signals that ask the process to save its work and to exit with `status`.
 
-    At first they raise Stopped. After `defer` they only set `signal`, which the work has to check. A second signal, at
-    least a second after the first, ends the process at once.
+    At first they call `announce` and end the process. After `defer` they only set `signal`, which the work has to
+    check. A second signal, at least a second after the first, ends the process at once.
     """
 
-    def __init__(self, numbers: tuple[signal.Signals, ...], status: int) -> None:
+    def __init__(
+        self, numbers: tuple[signal.Signals, ...], status: int, announce: Callable[[signal.Signals], None]
+    ) -> None:
         #: The signal that was received.
         self.signal: signal.Signals | None = None
         self._numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-        self._status, self._is_deferred = status, False
+        self._status, self._announce, self._is_deferred = status, announce, False
         for number in self._numbers:
             signal.signal(number, self._handle)
         self._set_ending(GRACE_SECONDS)
@@ -134,7 +131,9 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or signal.Signals(number)
         if not self._is_deferred:
-            _stop(number, self._status)
+            with suppress(Exception):
+                self._announce(self.signal)
+            _end(self.signal, self._status)
 
     def _set_ending(self, grace: float, *, hands_over: bool = False) -> None:
         if _watchdog_runs:
@@ -158,12 +157,22 @@ def _default_endings() -> dict[int, tuple[int, float, bool]]:
     return {int(number): (_INTERRUPTED if number == signal.SIGINT else 0, GRACE_SECONDS, False) for number in _ENDING}
 
 
-def _raise_stopped(number: int, frame: FrameType | None) -> None:
-    _stop(number, _default_endings()[number][0])
+def _handle(number: int, frame: FrameType | None) -> None:
+    _end(signal.Signals(number), _default_endings()[number][0])
 
 
-def _stop(number: int, status: int) -> None:
-    global _is_stopping
-    if not _is_stopping:  # a second signal must not interrupt the deletion of files
-        _is_stopping = True
-        raise Stopped(number, status)
+def _end(number: signal.Signals, status: int) -> None:
+    """End the process with the exit status, or by the signal if `status` is 0."""
+    global _is_ending
+    if _is_ending:  # a second signal must not interrupt the deletion of files
+        return
+    _is_ending = True
+    for callback in reversed(_callbacks):
+        with suppress(Exception):
+            callback(number)
+    for path in list(_temporary_files):
+        with suppress(OSError):
+            path.unlink()
+    if status:
+        os._exit(status)
+    die_by(number)

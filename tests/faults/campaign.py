@@ -34,8 +34,17 @@ HANG_SECONDS, SIGNAL_SECONDS = 300.0, 2.0
 #: The smallest address space that is tried, in bytes: about what Python needs to import NumPy.
 LEAST_MEMORY = 200e6
 
-#: What libraries print when they end the process themselves because memory is short.
-LIBRARY_WORDS = ("OpenBLAS error: Memory allocation still failed",)
+#: What Python and libraries print when memory is too short for an exception.
+LIBRARY_WORDS = (
+    "OpenBLAS error: Memory allocation still failed",
+    "Fatal Python error",
+    "Exception in worker",
+    "Exception in thread",
+    "Exception ignored",
+)
+
+#: A frame of facetools in a traceback, after its package has begun to handle Ctrl-C.
+OWN_FRAME = re.compile(r"facetools/(?!commands/__init__)\w+/\w+\.py")
 
 #: Runs after a kill in one folder before an undisturbed one.
 KILLS_IN_A_ROW = 5
@@ -194,12 +203,13 @@ def interrupt(laboratory: Laboratory, points: int) -> Iterator[Outcome]:
             after = laboratory.seconds * (point + 0.5) / points
             ended = laboratory.run(folder, after, number)
             allowed = (0, *codes, *([75] if laboratory.case.name.startswith("fa-train") else []))
-            if "KeyboardInterrupt" in ended.errors and "facetools" not in ended.errors:
+            is_starting = "KeyboardInterrupt" in ended.errors and not OWN_FRAME.search(ended.errors)
+            if is_starting:
                 allowed = (*allowed, 1)  # Python itself was still starting
             problem = laboratory.damage(folder, finished=ended.code == 0)
             if ended.code not in allowed:
                 problem = f"exit code {ended.code}: {ended.errors[-300:]}"
-            elif "Traceback" in ended.errors and "facetools" in ended.errors:
+            elif "Traceback" in ended.errors and not is_starting:
                 problem = f"a traceback: {ended.errors[-300:]}"
             elif ended.seconds_after_signal > SIGNAL_SECONDS:
                 problem = f"it ends {ended.seconds_after_signal:.1f} s after the signal"

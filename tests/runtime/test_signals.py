@@ -22,7 +22,7 @@ from facetools.runtime import files, signals
 def ready():
     Path(sys.argv[1]).touch()
 
-signals.raise_on_signals()
+signals.end_on_signals()
 signals.start_watchdog()
 """
 
@@ -74,26 +74,34 @@ with files.atomic_writer("relative name"):
 
 
 @pytest.mark.parametrize(("number", "status"), STATUSES)
-def test_a_signal_raises_an_exception_once(number: signal.Signals, status: int, tmp_path: Path) -> None:
+def test_callbacks_are_called_once_and_no_exception_is_raised(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
     program = f"""
-try:
-    ready()
-    time.sleep(60)
-except signals.Stopped as stopped:
+def note(number):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.01)
-    Path({str(tmp_path / "stopped")!r}).write_text(str(stopped))
-    signals.end_process(stopped)
+    with open({str(tmp_path / "calls")!r}, "a") as calls:
+        print(number.name, file=calls)
+
+with signals.before_end(lambda number: 1 / 0), signals.before_end(note):
+    with signals.before_end(lambda number: time.sleep(60)):
+        pass
+    try:
+        ready()
+        time.sleep(60)
+    except BaseException:
+        time.sleep(60)
 """
     assert end(program, number, tmp_path) == status
-    assert (tmp_path / "stopped").read_text() == f"stopped by {number.name}"
+    assert (tmp_path / "calls").read_text() == f"{number.name}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_an_ignored_signal_stays_ignored(number: signal.Signals, tmp_path: Path) -> None:
     """As with nohup, and for SIGINT in background jobs of a script."""
     program = """
-request = signals.StopRequest((signal.SIGHUP, signal.SIGTERM), 75)
+request = signals.StopRequest((signal.SIGHUP, signal.SIGTERM), 75, print)
 ready()
 time.sleep(1)
 assert request.signal is None
@@ -102,7 +110,7 @@ assert request.signal is None
 
 
 REQUEST = """
-request = signals.StopRequest((signal.SIGTERM, signal.SIGUSR1), 75)
+request = signals.StopRequest((signal.SIGTERM, signal.SIGUSR1), 75, print)
 """
 
 
@@ -110,11 +118,8 @@ request = signals.StopRequest((signal.SIGTERM, signal.SIGUSR1), 75)
 @pytest.mark.parametrize("call", [LOCKED, "time.sleep(60)"])
 def test_a_request_that_is_not_deferred_ends_the_process(call: str, number: signal.Signals, tmp_path: Path) -> None:
     program = f"""
-try:
-    ready()
-    {call}
-except signals.Stopped as stopped:
-    signals.end_process(stopped)
+ready()
+{call}
 """
     assert end(REQUEST + program, number, tmp_path) == 75
 
