@@ -67,20 +67,20 @@ class Detector(Protocol):
         ...
 
 
-def load_detector(name: str) -> Detector:
-    """The detector `mtcnn`, or the YuNet in an ONNX file.
+def load_detector(name: str, device: str = "auto") -> Detector:
+    """The detector `mtcnn`, or the YuNet in an ONNX file. For `device` see inference.create_session.
 
     Raises DetectorError if there is no such detector or file, MissingExtraError if the weights are not installed.
     """
     if name == "mtcnn":
         from facetools.photos.mtcnn import Mtcnn
 
-        return Mtcnn()
+        return Mtcnn(device)
     if not name.lower().endswith(".onnx"):
         raise DetectorError(f"'{name}' is not a detector; give mtcnn or the ONNX file of a YuNet")
     from facetools.photos.yunet import YuNet
 
-    return YuNet(Path(name))
+    return YuNet(Path(name), device)
 
 
 def detect_faces(

@@ -33,8 +33,8 @@ from facetools.photos.mtcnn_networks import (
     build_proposal_network,
     build_refinement_network,
 )
-from facetools.photos.sessions import create_session
 from facetools.runtime import extras
+from facetools.runtime.inference import create_session
 
 #: The lowest scores that each network accepts. They are lower than usual (0.6, 0.7, 0.7), because the fourth step
 #: rejects more reliably.
@@ -69,12 +69,13 @@ class Mtcnn:
 
     default_min_score = 0.85
 
-    def __init__(self) -> None:
-        """Raises MissingExtraError if the weights are not installed."""
+    def __init__(self, device: str = "auto") -> None:
+        """For `device` see create_session. Raises MissingExtraError if the weights are not installed."""
         weights = [_read_weights(name) for name in ("pnet", "rnet", "onet")]
         builders = (build_proposal_network, build_refinement_network, build_output_network)
         self._proposal, self._refinement, self._output = (
-            create_session(build(arrays).SerializeToString()) for build, arrays in zip(builders, weights, strict=True)
+            create_session(build(arrays).SerializeToString(), device=device)
+            for build, arrays in zip(builders, weights, strict=True)
         )
 
     def detect(self, images: Sequence[np.ndarray], min_faces: Sequence[float]) -> list[Faces]:

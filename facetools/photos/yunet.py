@@ -15,7 +15,7 @@ import numpy as np
 from facetools.images.sheets import shrink_image
 from facetools.photos.boxes import suppress
 from facetools.photos.detection import NO_FACES, DetectorError, Faces
-from facetools.photos.sessions import create_session
+from facetools.runtime.inference import create_session
 
 _STRIDES = (8, 16, 32)
 _PARTS = ("cls", "obj", "bbox", "kps")
@@ -33,11 +33,14 @@ class YuNet:
 
     default_min_score = 0.7
 
-    def __init__(self, path: Path) -> None:
-        """Raises DetectorError if the file is not a YuNet, OSError if it cannot be read."""
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        """For `device` see create_session.
+
+        Raises DetectorError if the file is not a YuNet, OSError if it cannot be read.
+        """
         model = path.read_bytes()
         try:
-            self._session = create_session(model)
+            self._session = create_session(model, device=device)
         except Exception as error:  # ONNX Runtime has no common base class for its exceptions
             reason = str(error).splitlines()[0]
             raise DetectorError(f"{path}: ONNX Runtime cannot read it: {reason}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import onnxruntime
 
 from facetools.images.batches import compute_batches
 from facetools.images.decoding import TruncatedCallback
@@ -13,6 +12,7 @@ from facetools.network.checkpoint import Checkpoint
 from facetools.network.onnx import build_onnx_model
 from facetools.prediction.backend import FailureCallback, split_batch
 from facetools.runtime import memory
+from facetools.runtime.inference import create_session
 
 
 class OnnxPredictor:
@@ -23,11 +23,7 @@ class OnnxPredictor:
     def __init__(self, checkpoint: Checkpoint) -> None:
         memory.keep_freed_memory()
         self.config, self.entries = checkpoint.config, checkpoint.entries
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # each of our threads scores a batch of its own
-        options.log_severity_level = 4  # its errors are raised as exceptions too
-        model = build_onnx_model(checkpoint).SerializeToString()
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = create_session(build_onnx_model(checkpoint).SerializeToString())
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         return np.concatenate([self._session.run(None, {"pixels": part})[0] for part in split_batch(images)])

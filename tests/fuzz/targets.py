@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from facetools.commands import cluster, predict, report
 from facetools.commands.job import CommandError, Job
@@ -22,6 +21,7 @@ from facetools.images import archives, decoding, reading, sources
 from facetools.network import checkpoint, onnx
 from facetools.network.thresholds import recenter_scores
 from facetools.report import build_report, render_html, render_text
+from facetools.runtime.inference import create_session
 from facetools.table import lists, parts, records, streams
 from facetools.table.columns import AttributeColumns, Table, encode_paths
 from facetools.table.errors import InputError
@@ -120,7 +120,8 @@ def plan(data: bytes, folder: Path) -> None:
     Path("table.parts/plan.json").write_bytes(data)
     inputs = ["a.jpg", "b.jpg"]
     table_parts = parts.TableParts.create(Path("table.parts"), inputs, 64, {"batch": 64}, resume=True)
-    assert [path for number in range(len(table_parts)) for path in table_parts.part_inputs(number)] == inputs
+    positions = [row for number in range(len(table_parts)) for row in table_parts.part_inputs(number)]
+    assert positions == list(range(len(inputs)))
 
 
 def attribute_weights(data: bytes, folder: Path) -> None:
@@ -141,18 +142,11 @@ def model(data: bytes, folder: Path) -> None:
     scores = recenter_scores(np.full((2, attributes), 0.25, np.float32), thresholds)
     assert scores.shape == (2, attributes)
     if len(data) % 16 == 0:
-        session = onnxruntime.InferenceSession(graph, _onnx_options(), providers=["CPUExecutionProvider"])
+        session = create_session(graph)
         height, width = content.config.image_size
         if height * width <= MAX_PIXELS:
             (scores,) = session.run(None, {"pixels": np.zeros((1, height, width, 3), np.uint8)})
             assert scores.shape == (1, attributes)
-
-
-def _onnx_options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return options
 
 
 def torch_model(data: bytes, folder: Path) -> None:

@@ -193,10 +193,10 @@ def test_onnx_model_is_valid_and_has_no_batch_norm(small: Path) -> None:
 
 
 def test_exported_model_gives_the_same_scores_in_onnx_runtime(small: Path, run: Run, tmp_path: Path) -> None:
-    import onnxruntime
+    from facetools.runtime.inference import create_session
 
     run("export", small, "-o", tmp_path / "small.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
+    session = create_session(str(tmp_path / "small.onnx"))
     [scores] = session.run(["scores"], {"pixels": random_faces(3)})
     np.testing.assert_array_equal(scores, load_predictor(small, "cpu", bfloat16=False).scores(random_faces(3)))
     failed = run("export", __file__, "-o", tmp_path / "no.onnx", check=1)
