@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,20 @@ def _draw_jpegs(count: int, seed: int, size: tuple[int, int], jobs: int) -> Iter
     if jobs == 1:
         yield from map(draw, range(count))
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent) as pool:
         yield from pool.map(draw, range(count), chunksize=32)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent does: it would wait forever for work from a parent that was killed."""
+
+    def wait_for_end(sentinel: int) -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=wait_for_end, args=[parent.sentinel], daemon=True).start()
 
 
 def _draw_jpeg(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndarray, bytes]:

@@ -62,12 +62,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code (negative: a signal), what it said, and its times in seconds."""
+    """How a process ended: its exit code (negative: a signal), what it said, and its times in seconds.
+
+    leaves_processes: whether processes that it had started were still running.
+    """
 
     code: int
     errors: str
     seconds: float
     seconds_after_signal: float = 0.0
+    leaves_processes: bool = False
 
     def complaint(self) -> str | None:
         """Whatever is wrong with a failure: it has to be one sentence, and the exit code 1."""
@@ -118,6 +122,7 @@ class Laboratory:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 preexec_fn=None if limit is None else _memory_limit(limit),
+                process_group=0,
             )
             try:
                 if after is not None:
@@ -127,13 +132,14 @@ class Laboratory:
                     signaled = time.monotonic()
                 process.wait(HANG_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return Ended(process.returncode, f"it hangs for more than {HANG_SECONDS:g} s", HANG_SECONDS)
             ended = time.monotonic()
             errors.seek(0)
             text = errors.read().decode(errors="replace")
-        return Ended(process.returncode, text, ended - started, ended - signaled)
+        leaves_processes = _end_group(process.pid)
+        return Ended(process.returncode, text, ended - started, ended - signaled, leaves_processes)
 
     def peak_address_space(self, folder: Path) -> int:
         """The largest address space of the command, in bytes."""
@@ -165,9 +171,12 @@ class Laboratory:
         shutil.rmtree(folder)
         return ended.seconds
 
-    def damage(self, folder: Path, *, finished: bool = False, allow_temporary: bool = False) -> str | None:
-        """The first thing that is wrong with the outputs in `folder`."""
-        problems = list(find_damage(self.case, folder, self.reference, finished=finished))
+    def damage(
+        self, folder: Path, ended: Ended, *, finished: bool = False, allow_temporary: bool = False
+    ) -> str | None:
+        """The first thing that is wrong after a run that has `ended`, above all with the outputs in `folder`."""
+        problems = ["it leaves processes"] if ended.leaves_processes else []
+        problems += find_damage(self.case, folder, self.reference, finished=finished)
         if not allow_temporary:
             problems += [f"{name} is left" for name in output_files(folder) if is_temporary(name)]
         return problems[0] if problems else None
@@ -183,11 +192,11 @@ def kill(laboratory: Laboratory, points: int) -> Iterator[Outcome]:
         folder = laboratory.folder()
         for point in range(start, points, rounds):
             after = laboratory.seconds * (point + 0.5) / points
-            laboratory.run(folder, after, signal.SIGKILL)
-            problem = laboratory.damage(folder, allow_temporary=True)
+            ended = laboratory.run(folder, after, signal.SIGKILL)
+            problem = laboratory.damage(folder, ended, allow_temporary=True)
             yield Outcome("SIGKILL", laboratory.case.name, f"after {after:.2f} s", problem)
         ended = laboratory.run(folder)
-        problem = laboratory.damage(folder, finished=True)
+        problem = laboratory.damage(folder, ended, finished=True)
         if ended.code:
             problem = f"the next run fails with exit code {ended.code}: {ended.errors[-300:]}"
         yield Outcome("run after SIGKILL", laboratory.case.name, f"round {start}", problem)
@@ -206,7 +215,7 @@ def interrupt(laboratory: Laboratory, points: int) -> Iterator[Outcome]:
             is_starting = "KeyboardInterrupt" in ended.errors and not OWN_FRAME.search(ended.errors)
             if is_starting:
                 allowed = (*allowed, 1)  # Python itself was still starting
-            problem = laboratory.damage(folder, finished=ended.code == 0)
+            problem = laboratory.damage(folder, ended, finished=ended.code == 0)
             if ended.code not in allowed:
                 problem = f"exit code {ended.code}: {ended.errors[-300:]}"
             elif "Traceback" in ended.errors and not is_starting:
@@ -240,7 +249,9 @@ def fail_writes(laboratory: Laboratory, most: int) -> Iterator[Outcome]:
             lines = log.read_text().splitlines()
             failed = Path(lines[number - 1]).name if number <= len(lines) else "not reached"
             operation = lines[number - 1].split()[0] if number <= len(lines) else ""
-            problem = laboratory.damage(folder, finished=ended.code == 0) or (ended.complaint() if ended.code else None)
+            problem = laboratory.damage(folder, ended, finished=ended.code == 0) or (
+                ended.complaint() if ended.code else None
+            )
             name = errno.errorcode[error]
             yield Outcome(name, laboratory.case.name, f"operation {number}: {operation} {failed}", problem)
             shutil.rmtree(folder)
@@ -264,10 +275,22 @@ def limit_memory(laboratory: Laboratory, steps: int) -> Iterator[Outcome]:
         folder = laboratory.folder()
         ended = laboratory.run(folder, limit=limit)
         by_library = any(words in ended.errors for words in LIBRARY_WORDS)  # like SIGKILL, without time to clean up
-        problem = laboratory.damage(folder, finished=ended.code == 0, allow_temporary=by_library)
+        problem = laboratory.damage(folder, ended, finished=ended.code == 0, allow_temporary=by_library)
         problem = problem or (ended.complaint() if ended.code and not by_library else None)
         yield Outcome("RLIMIT_AS", laboratory.case.name, f"{limit / 1e6:.0f} MB", problem)
         shutil.rmtree(folder)
+
+
+def _end_group(number: int) -> bool:
+    """Wait a moment until a group has no processes. Kills those that are left, and returns whether there were any."""
+    for _ in range(40):
+        try:
+            os.killpg(number, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.05)
+    os.killpg(number, signal.SIGKILL)
+    return True
 
 
 def _memory_limit(size: int) -> Callable[[], None]:
@@ -284,7 +307,7 @@ def run_twice(laboratory: Laboratory, repetitions: int) -> Iterator[Outcome]:
             time.sleep(delay)
             second = pool.submit(laboratory.run, folder)
         failures = [ended for ended in (first.result(), second.result()) if ended.code]
-        problem = laboratory.damage(folder, finished=True)
+        problem = laboratory.damage(folder, first.result(), finished=True)
         if len(failures) == 2:
             problem = f"both fail: {failures[0].errors[-200:]} {failures[1].errors[-200:]}"
         elif failures and (complaint := failures[0].complaint()):
