@@ -153,7 +153,14 @@ def fa_report(
         _write_figures(report, Path(figures), paths)
     with streams.open_output(output) as stream:
         stream.write((render_html(report) if format == "html" else render_text(report)).encode("utf-8", "replace"))
-    job.done(f"a report on {pluralize(len(table), 'face')}")
+    job.done(f"a report on {_count_faces(report)}")
+
+
+def _count_faces(report: Report) -> str:
+    faces, photos = pluralize(report.faces, "face"), report.photos
+    if not photos.known:
+        return faces
+    return f"{faces} from {'at least ' if photos.unknown_faces else ''}{pluralize(photos.known, 'photo')}"
 
 
 def _describe_input(entry: dict[str, Any]) -> str:

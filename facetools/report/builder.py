@@ -21,8 +21,10 @@ from facetools.report.model import (
     EigenfaceThumbnails,
     EncodedEigenface,
     Report,
+    SampleFace,
     Series,
 )
+from facetools.report.sources import count_photos, describe_face, number_photos
 from facetools.report.thumbnails import shrink_picture
 from facetools.table.attributes import PUBLISHED_ACCURACIES
 
@@ -80,12 +82,15 @@ def build_report(
     by_size = [position for position in np.argsort(-sizes, kind="stable") if numbers[position] != NOISE]
     noise = np.flatnonzero(numbers == NOISE).tolist()
     shown = [*by_size[:max_clusters], *noise]
-    samples = _sample_paths(table, positions, numbers, sizes, shown, seed, faces_per_cluster)
+    photos = number_photos(table)
+    photo_counts = count_photos(photos, positions, len(sizes)) if shown else []
+    samples = _sample_faces(table, positions, numbers, sizes, shown, seed, faces_per_cluster)
     frequencies = _cluster_frequencies(present, positions, sizes) if names and shown else None
     clusters = [
         Cluster(
             int(numbers[position]),
             int(sizes[position]),
+            photo_counts[position],
             None if frequencies is None else frequencies[position],
             sample,
             sample_thumbnails,
@@ -96,6 +101,7 @@ def build_report(
     return Report(
         title=title,
         faces=len(table),
+        photos=count_photos(photos, np.zeros(len(table), np.int64), 1)[0],
         attributes=names,
         frequencies=present.mean(0) if names else np.zeros(0),
         attribute_source=source if names else None,
@@ -168,7 +174,7 @@ def _cluster_frequencies(present: np.ndarray, positions: np.ndarray, sizes: np.n
     return np.stack(counts, axis=1) / sizes[:, None]
 
 
-def _sample_paths(
+def _sample_faces(
     table: Table,
     positions: np.ndarray,
     numbers: np.ndarray,
@@ -176,8 +182,8 @@ def _sample_paths(
     shown: Sequence[int],
     seed: int,
     count: int,
-) -> list[list[str]]:
-    """Paths of up to `count` faces of each shown cluster, in the order of the table; empty if it has no paths."""
+) -> list[list[SampleFace]]:
+    """Up to `count` faces of each shown cluster, in the order of the table; empty if it has no paths."""
     if table.paths is None or not shown:
         return [[] for _ in shown]
     rows = np.argsort(positions, kind="stable")
@@ -187,25 +193,28 @@ def _sample_paths(
         # One generator per cluster, so that its sample does not depend on the other clusters.
         generator = np.random.default_rng([seed, int(numbers[position]) % 2**32])
         chosen = np.sort(generator.choice(sizes[position], min(count, int(sizes[position])), replace=False))
-        paths = table.paths[rows[starts[position] + chosen]]
-        samples.append([path.decode("utf-8", "replace") for path in paths.tolist()])
+        faces = []
+        for row in rows[starts[position] + chosen].tolist():
+            path = table.paths[row].decode("utf-8", "replace")
+            faces.append(SampleFace(path, describe_face(path, table.extras[row] if table.extras else {})))
+        samples.append(faces)
     return samples
 
 
 def _read_samples(
-    samples: Sequence[list[str]], thumbnails: ReadThumbnails | None
-) -> list[list[tuple[str, np.ndarray]]]:
-    """Path and thumbnail of each sampled face that can be read."""
+    samples: Sequence[list[SampleFace]], thumbnails: ReadThumbnails | None
+) -> list[list[tuple[SampleFace, np.ndarray]]]:
+    """Each sampled face that can be read, and its thumbnail."""
     if thumbnails is None:
         return [[] for _ in samples]
-    paths = [path for sample in samples for path in sample]
+    paths = [face.path for sample in samples for face in sample]
     pictures = thumbnails(paths) if paths else []
     if len(pictures) != len(paths):
         raise ValueError(f"thumbnails() returned {len(pictures)} pictures for {len(paths)} paths")
     remaining = iter(pictures)
-    pairs = [[(path, next(remaining)) for path in sample] for sample in samples]
+    pairs = [[(face, next(remaining)) for face in sample] for sample in samples]
     return [
-        [(path, shrink_picture(pixels, FACE_SIDE)) for path, pixels in sample if pixels is not None] for sample in pairs
+        [(face, shrink_picture(pixels, FACE_SIDE)) for face, pixels in sample if pixels is not None] for sample in pairs
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facetools.report.formatting import format_count, format_share, noise_share
-from facetools.report.model import Report
+from facetools.report.model import Cluster, PhotoCount, Report
 
 ACCURACY_NOTE = (
     "All values are percentages. Present is the share of faces labeled with the attribute. Majority is the"
@@ -31,7 +31,7 @@ COMPARISON_NOTE = (
 
 def key_figures(report: Report) -> list[tuple[str, str]]:
     """The figures at the top of the report: (value, label) pairs."""
-    figures = [_counted(report.faces, "face")] if report.faces else []
+    figures = [_counted_faces(report.faces, report.photos)] if report.faces else []
     if report.attributes:
         figures.append(_counted(len(report.attributes), "attribute"))
     if report.is_clustered:
@@ -62,6 +62,8 @@ def _best_silhouettes(report: Report) -> list[tuple[str, str]]:
 def overview(report: Report) -> str:
     """The paragraph below the key figures: where the attributes come from, and how large the clusters are."""
     sentences = []
+    if report.photos.known and report.photos.unknown_faces:
+        sentences.append(f"The photo of {' '.join(_counted(report.photos.unknown_faces, 'face'))} is not known.")
     if report.attribute_source == "scores":
         sentences.append(f"An attribute counts as present if its score is at least {report.threshold:g}.")
     elif report.attribute_source == "labels":
@@ -72,6 +74,11 @@ def overview(report: Report) -> str:
         faces, verb = _counted(report.noise.faces, "face"), "is" if report.noise.faces == 1 else "are"
         sentences.append(f"{' '.join(faces)} {verb} in no cluster (noise).")
     return " ".join(sentences)
+
+
+def cluster_size(cluster: Cluster) -> str:
+    """The number of faces in the cluster, and of the photographs that they come from."""
+    return " ".join(_counted_faces(cluster.faces, cluster.photos))
 
 
 def clusters_summary(report: Report) -> str:
@@ -104,6 +111,16 @@ def history_summary(report: Report) -> str:
     if throughput is not None and not np.isnan(throughput).all():
         parts.append(f"median throughput {format_count(round(float(np.nanmedian(throughput))))} images per second")
     return "; ".join(parts) + "."
+
+
+def _counted_faces(faces: int, photos: PhotoCount) -> tuple[str, str]:
+    """The formatted number of faces, and the noun with the number of their photographs if any of these is known."""
+    value, noun = _counted(faces, "face")
+    if not photos.known:
+        return value, noun
+    # Faces without a known photograph may come from others or from the same ones.
+    bound = "at least " if photos.unknown_faces else ""
+    return value, f"{noun} from {bound}{' '.join(_counted(photos.known, 'photo'))}"
 
 
 def _counted(count: float, noun: str) -> tuple[str, str]:

@@ -26,6 +26,11 @@ def replace_controls(text: str) -> str:
     )
 
 
+def shorten_path(text: str, limit: int) -> str:
+    """The last `limit` characters of a text that is longer: the end of a path is what distinguishes it."""
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
 def format_count(value: float) -> str:
     """A number with thin spaces between thousands, and one decimal unless it is whole."""
     return f"{value:,.{0 if value == int(value) else 1}f}".replace(",", THIN_SPACE)

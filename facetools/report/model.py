@@ -45,19 +45,42 @@ class EigenfaceThumbnails:
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """A cluster: its `number` (NOISE for the faces in no cluster) and its size in `faces`.
+class PhotoCount:
+    """The number of photographs that faces come from: `known`, the distinct ones that their rows name; and
+    `unknown_faces`, the number of faces whose rows name none."""
 
-    `frequencies` float64 (a,), the share of its faces with each attribute, or None without attributes; `sample_paths`,
-    faces sampled from the cluster; `thumbnails`, path and pixels uint8 (h, w, 3) of those that could be read.
+    known: int
+    unknown_faces: int
+
+
+@dataclass(frozen=True)
+class SampleFace:
+    """A face sampled from a cluster: its `path`, and a `description` that also names the photograph, if it is known."""
+
+    path: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster: its `number` (NOISE for the faces in no cluster), its size in `faces` and the `photos` of these.
+
+    `frequencies` float64 (a,), the share of its faces with each attribute, or None without attributes; `samples`, faces
+    sampled from the cluster; `thumbnails`, those that could be read, with their pixels uint8 (h, w, 3).
     """
 
     number: int
     faces: int
+    photos: PhotoCount
     frequencies: np.ndarray | None
-    sample_paths: list[str]
-    thumbnails: list[tuple[str, np.ndarray]]
+    samples: list[SampleFace]
+    thumbnails: list[tuple[SampleFace, np.ndarray]]
     eigenface: EigenfaceThumbnails | None
+
+    @property
+    def sample_paths(self) -> list[str]:
+        """The paths of the sampled faces."""
+        return [face.path for face in self.samples]
 
     @property
     def title(self) -> str:
@@ -124,6 +147,7 @@ class Report:
 
     title: str
     faces: int
+    photos: PhotoCount
     attributes: list[str]
     frequencies: np.ndarray
     attribute_source: str | None

@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 
 from facetools.report import captions, tables
-from facetools.report.formatting import THIN_SPACE, format_count, format_name, format_points, format_share
+from facetools.report.formatting import THIN_SPACE, format_count, format_name, format_points, format_share, shorten_path
 from facetools.report.model import Accuracy, Cluster, Report
 
 #: The width of the text in columns.
@@ -92,7 +92,9 @@ def _clusters(report: Report) -> list[str]:
 
 
 def _cluster(report: Report, cluster: Cluster) -> list[str]:
-    title = f"{cluster.title}: {format_count(cluster.faces)} faces ({format_share(cluster.faces / report.faces)})"
+    title = (
+        f"{cluster.title}: {captions.cluster_size(cluster)}, {format_share(cluster.faces / report.faces)} of all faces"
+    )
     lines = ["", title, "-" * len(title)]
     if cluster.frequencies is not None:
         differences = report.distinctive_attributes(cluster)
@@ -110,7 +112,7 @@ def _cluster(report: Report, cluster: Cluster) -> list[str]:
     if cluster.sample_paths:
         lines += [
             "Sample:",
-            *(f"  {_shorten_path(path, COLUMNS - 2)}" for path in cluster.sample_paths[:_SAMPLE_PATHS]),
+            *(f"  {shorten_path(path, COLUMNS - 2)}" for path in cluster.sample_paths[:_SAMPLE_PATHS]),
         ]
     return lines
 
@@ -163,11 +165,6 @@ def _align(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
                 )
             )
     return lines
-
-
-def _shorten_path(text: str, limit: int) -> str:
-    """The last `limit` columns of a text that is longer: the end of a path is what distinguishes it."""
-    return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
 def _to_printable(line: str) -> str:

@@ -58,6 +58,8 @@ def folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "labels": {name: int(value > 0.4) for name, value in zip(attributes, values, strict=True)},
                 "cluster": number % 2 - (number == 9),
                 payload: payload,
+                "source": f"photos/{payload}",
+                "face": 0 if number % 2 else payload,
             }
         )
     write(folder / f"table {PAYLOADS[1]}.jsonl", rows)
@@ -126,11 +128,14 @@ def test_nothing_runs_and_nothing_is_loaded(folder: Path, page: object) -> None:
 def test_names_are_shown_as_they_are(folder: Path, page: object) -> None:
     text = page.execute_script("return document.body.textContent")  # type: ignore[attr-defined]
     alternatives = page.execute_script("return [...document.images].map(image => image.alt)")  # type: ignore[attr-defined]
+    titles = page.execute_script("return [...document.images].map(image => image.title)")  # type: ignore[attr-defined]
     assert page.execute_script("return document.querySelector('h1').textContent") == TITLE  # type: ignore[attr-defined]
     for number, payload in enumerate(PAYLOADS):
         assert text.count(payload.replace("_", " ")) >= 4, payload
         if number != 9:
-            assert any(alt.startswith(f"{folder}/{number} {payload.replace('/', '∕')}") for alt in alternatives)
+            path = f"{folder}/{number} {payload.replace('/', '∕')}.png"
+            assert path in alternatives
+            assert f"{path}: {'face 0 of' if number % 2 else 'from'} photos/{payload}" in titles
     assert f"table {PAYLOADS[1]}.jsonl" in text
 
 
