@@ -1,5 +1,6 @@
 # make           create .venv with facetools and all extras
-# make demo      run the whole pipeline on drawn faces; FACES=dir [MODEL=file] runs it on your own images
+# make demo      run the whole pipeline on drawn faces; FACES=dir [MODEL=file] runs it on your own photographs,
+#                with ALIGN=no on face crops
 # make test      run the test suite
 # make lint      check style, types and import directions
 # make bench     compare the core with its peers and measure growth: half an hour; make bench-quick: two minutes
@@ -36,7 +37,12 @@ demo: $(INSTALLED)
 ifdef FACES
 	mkdir -p demo  # keep the run and the faces of an earlier demo: FACES or MODEL may name them
 	find demo -mindepth 1 -maxdepth 1 ! -name run ! -name drawn -exec rm -rf {} +
+ifeq ($(ALIGN),no)
 	$(COMMAND) fa-predict "$(FACES)" $(if $(MODEL),--model "$(MODEL)") -o demo/scores.jsonl
+else
+	$(COMMAND) fa-align "$(FACES)" -o demo/crops --table demo/crops.jsonl --sheet demo/photos.png || test $$? = 3
+	$(COMMAND) fa-predict demo/crops.jsonl $(if $(MODEL),--model "$(MODEL)") -o demo/scores.jsonl
+endif
 else
 	rm -rf demo && mkdir demo
 	$(VENV)/python -m facetools.commands.draw $(DRAWN) --faces 3600 --valid-share 0.0833 --test-share 0.0833

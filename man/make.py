@@ -17,6 +17,7 @@ from facetools import __version__
 
 MAN = Path(__file__).parent
 COMMANDS = {
+    "fa-align": "find the faces in photographs and crop them as CelebA does",
     "fa-augment": "make randomly warped copies of images",
     "fa-train": "train a network to predict facial attributes",
     "fa-predict": "predict the facial attributes of images",

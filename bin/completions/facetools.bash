@@ -2,6 +2,8 @@
 _facetools() {
     local words= current=${COMP_WORDS[COMP_CWORD]}
     case "${1##*/} ${COMP_WORDS[COMP_CWORD - 1]}" in
+        "fa-align --format") words="jpg png" ;;
+        "fa-align --on-error") words="report skip stop" ;;
         "fa-augment --format") words="jpg png" ;;
         "fa-augment --on-error") words="report skip stop" ;;
         "fa-train --recipe") words="paper modern" ;;
@@ -28,6 +30,7 @@ _facetools() {
     esac
     if [[ -z $words && $current == -* ]]; then
         case ${1##*/} in
+            fa-align) words="--null -0 --truncated --faces --min-face --min-score --max-side --detector --output -o --boxes-only --table --size --format --sheet --resume --parts --wait --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-augment) words="--null -0 --truncated --copies --rotation --shift --shear --zoom --flip --no-flip --brightness --contrast --saturation --grayscale --output -o --size --format --sheet --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-train) words="--labels --attributes --valid-share --cache --null -0 --truncated --backbone --weights --head --dropout --image-size --first-stride --flip-average --no-flip-average --recipe --epochs --batch --loss --optimizer --learning-rate --lr --weight-decay --schedule --final-rate --freeze-epochs --mixup --averaging --distillation --teacher --growth --amp --sync-batchnorm --no-sync-batchnorm --augment --no-augment --rotation --shift --shear --zoom --flip --no-flip --brightness --contrast --saturation --grayscale --output -o --resume --wait --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-predict) words="--partition --labels --null -0 --truncated --model -m --thresholds --batch --output -o --format --resume --parts --wait --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
@@ -42,4 +45,4 @@ _facetools() {
         COMPREPLY=($(compgen -f -- "$current"))
     fi
 }
-complete -o filenames -F _facetools fa-augment fa-train fa-predict fa-cluster fa-eigenface fa-report
+complete -o filenames -F _facetools fa-align fa-augment fa-train fa-predict fa-cluster fa-eigenface fa-report

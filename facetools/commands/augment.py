@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetools.commands.files import find_image_paths
+from facetools.commands.files import find_images
 from facetools.commands.job import CommandError, Job, pluralize
 from facetools.commands.options import OUTPUT, Null, Sources, Truncated, read_size_option
 from facetools.commands.outputs import (
     STDOUT,
     check_distinct,
-    check_folder,
+    check_image_output,
     check_images_stay,
     check_output,
-    is_stream,
+    is_zip,
+    open_images,
+    sheet_suffix,
 )
 from facetools.commands.running import command
 from facetools.images.augmentation import Augmentation
@@ -134,19 +135,13 @@ def fa_augment(
     """
     import numpy as np
 
-    from facetools.images import batches, decoding, formats, marks, output_folder, reading, sheets, transforms, writing
-    from facetools.table import jsonl, streams
+    from facetools.images import batches, decoding, marks, output_folder, reading, sheets, transforms, writing
+    from facetools.table import columns, jsonl, streams
 
-    is_archive = output.lower().endswith(".zip")
-    if is_archive:
-        check_output(output)
-    elif output.lower().endswith(tuple(formats.ARCHIVE_SUFFIXES)):
-        raise typer.BadParameter("images are written into a folder or a .zip archive", param_hint="--output")
-    else:
-        check_folder(output)
+    check_image_output(output)
     check_output("-")
-    sheet_suffix = _check_sheet(sheet)
-    archive = output if is_archive else None
+    suffix = "" if sheet is None else sheet_suffix(sheet)
+    archive = output if is_zip(output) else None
     check_distinct({STDOUT: "-", "--output": archive, "--sheet": sheet}, sources)
     try:
         limits = Augmentation(rotation, shift, shear, zoom, flip, brightness, contrast, saturation, grayscale)
@@ -155,11 +150,12 @@ def fa_augment(
     shape = read_size_option("--size", size)
     earlier = output_folder.EarlierImages(output, sources, sheet)
     try:
-        paths = find_image_paths(job, sources, null=null, exclude=earlier)
+        images = find_images(job, sources, null=null, exclude=earlier)
     except CommandError as error:
         raise CommandError(f"{error}{_count_earlier(earlier, '; ')}") from None
     if earlier.count:
         job.say(_count_earlier(earlier))
+    paths = images.paths
     check_images_stay([("--output", archive), ("--sheet", sheet)], paths)
 
     def augment(reader: reading.ImageReader, number: int, path: str) -> _Copies | reading.ImageError:
@@ -174,21 +170,20 @@ def fa_augment(
     count = 0
     with (
         streams.open_output(sheet) if sheet else nullcontext() as sheet_stream,
-        (
-            output_folder.ImageArchive.create(output)
-            if is_archive
-            else nullcontext(output_folder.ImageFolder(output, paths))
-        ) as folder,
+        open_images(output, paths, output_folder.FlatNames()) as folder,
         job.progress("images", len(paths)) as advance,
     ):
-        for path, result in batches.map_images(paths, augment, jobs=job.jobs):
+        for number, (path, result) in enumerate(batches.map_images(paths, augment, jobs=job.jobs)):
             advance(1)
             if isinstance(result, reading.ImageError):
                 job.report_failure(path, str(result))
                 continue
             copy_paths = folder.write(path, result.contents, f".{format}")
-            for copy_path, draws in zip(copy_paths, result.draws, strict=True):
-                sys.stdout.buffer.write(jsonl.encode_record({"path": copy_path, "source": path, **draws}))
+            # The source of a face that fa-align has cropped stays its photograph.
+            source_key = "original" if images.has_key(number, "source") else "source"
+            records = [{source_key: path, **draws} for draws in result.draws]
+            rows = columns.Table(columns.encode_paths(copy_paths), extras=records)
+            jsonl.write_jsonl(sys.stdout.buffer, images.add_columns(rows, [number] * len(records)))
             if result.sheet_row:
                 sheet_rows.append(result.sheet_row)
             count += copies
@@ -196,7 +191,7 @@ def fa_augment(
             raise CommandError(f"none of the {len(paths)} images could be read")
         if sheet and sheet_stream is not None:
             pixels = sheets.make_contact_sheet(sheet_rows, SHEET_HEIGHT)
-            sheet_stream.write(marks.add_mark(writing.encode_image(pixels, sheet_suffix)))
+            sheet_stream.write(marks.add_mark(writing.encode_image(pixels, suffix)))
     if folder.replaced:
         job.say(f"replaced {pluralize(folder.replaced, 'copy', 'copies')} of an earlier run")
     job.done(pluralize(count, "image"))
@@ -212,24 +207,6 @@ class _Copies:
     contents: list[bytes]
     draws: list[dict[str, float | bool]]
     sheet_row: list[np.ndarray]
-
-
-def _check_sheet(sheet: str | None) -> str:
-    """Return the suffix that says how the contact sheet is encoded: PNG for a pipe or a device.
-
-    Raises a usage error for other suffixes.
-    """
-    from facetools.images.writing import FORMATS
-
-    if sheet is None:
-        return ""
-    check_output(sheet, "--sheet")
-    if is_stream(sheet):
-        return ".png"
-    suffix = Path(sheet).suffix.lower()
-    if suffix not in FORMATS:
-        raise typer.BadParameter(f"'{sheet}' does not end with {', '.join(FORMATS)}", param_hint="--sheet")
-    return suffix
 
 
 def _count_earlier(earlier: EarlierImages, separator: str = "") -> str:

@@ -24,6 +24,8 @@ def describe_failure(error: BaseException) -> str:
         return "out of memory"
     if "start new thread" in str(error):
         return "cannot start another thread: a limit of memory or processes is reached (ulimit -v, -u); lower --jobs"
+    if "operator torchvision::" in str(error):
+        return "torchvision cannot be loaded: it is of another version than PyTorch expects, or memory is too short"
     if isinstance(error, OSError) and error.strerror:
         return f"{'cannot write' if error.filename is None else error.filename}: {error.strerror}"
     if isinstance(error, CommandError | PeerError | MissingExtraError | ValueError | ArithmeticError):

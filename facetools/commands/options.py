@@ -45,7 +45,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Image files, folders, zip or tar archives, .txt lists of paths, or - for paths on stdin.",
+        help="Images, folders, zip or tar archives, .txt lists of paths, or - for paths on stdin; or one face table.",
     ),
 ]
 
@@ -81,6 +81,16 @@ Format = Annotated[
         "--format",
         help="Encoding of the output table. By default the suffix of FILE decides, else the encoding of the input "
         "table, else jsonl.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Write the table in parts to FILE.parts, and continue there after an interruption.",
         rich_help_panel=OUTPUT,
     ),
 ]

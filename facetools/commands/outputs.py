@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import typer
 from facetools.runtime import descriptors
 
 if TYPE_CHECKING:
+    from facetools.images.output_folder import ImageOutput, Names
     from facetools.table.streams import Encoding
 
 #: The name of standard output among the outputs of a command.
@@ -80,6 +82,51 @@ def check_folder(folder: str, option: str = "--output") -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
     if not os.access(parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+
+def is_zip(output: str) -> bool:
+    """Whether an output for images is a zip archive and not a folder."""
+    return output.lower().endswith(".zip")
+
+
+def check_image_output(output: str) -> None:
+    """Raise an error unless images can be written to `output`, a folder or a zip archive."""
+    from facetools.images.formats import ARCHIVE_SUFFIXES
+
+    if is_zip(output):
+        check_output(output)
+    elif output.lower().endswith(tuple(ARCHIVE_SUFFIXES)):
+        raise typer.BadParameter("images are written into a folder or a .zip archive", param_hint="--output")
+    else:
+        check_folder(output)
+
+
+@contextmanager
+def open_images(output: str, sources: Sequence[str], names: Names) -> Iterator[ImageOutput]:
+    """Open the folder or the zip archive `output` for images that are made from `sources`."""
+    from facetools.images.output_folder import ImageArchive, ImageFolder
+
+    if is_zip(output):
+        with ImageArchive.create(output, names) as archive:
+            yield archive
+    else:
+        yield ImageFolder(output, sources, names)
+
+
+def sheet_suffix(sheet: str) -> str:
+    """Return the suffix that says how a contact sheet is encoded: PNG for a pipe or a device.
+
+    Raises an error if the sheet cannot be written, a usage error for other suffixes.
+    """
+    from facetools.images.writing import FORMATS
+
+    check_output(sheet, "--sheet")
+    if is_stream(sheet):
+        return ".png"
+    suffix = Path(sheet).suffix.lower()
+    if suffix not in FORMATS:
+        raise typer.BadParameter(f"'{sheet}' does not end with {', '.join(FORMATS)}", param_hint="--sheet")
+    return suffix
 
 
 def is_stream(output: str) -> bool:

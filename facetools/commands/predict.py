@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import find_image_paths
+from facetools.commands.files import find_images
 from facetools.commands.job import CommandError, Job, pluralize
 from facetools.commands.labels import match_labels
 from facetools.commands.options import (
@@ -21,28 +20,25 @@ from facetools.commands.options import (
     Format,
     Null,
     Output,
+    Resume,
     Sources,
     Truncated,
     Wait,
     refuse_unused,
 )
-from facetools.commands.outputs import check_distinct, check_images_stay, check_output, choose_encoding, is_stream
+from facetools.commands.outputs import check_distinct, check_images_stay, check_output, choose_encoding
+from facetools.commands.parts import check_parts, compute_parts, join_parts, open_parts
 from facetools.commands.running import command
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facetools.runtime.processes import ProcessGroup
     from facetools.table.columns import Table
     from facetools.table.labels import ImageLabels
-    from facetools.table.parts import TableParts
     from facetools.table.streams import Encoding
 
-    #: Predicts the images at some paths, and yields the rows of the table in batches.
-    PredictTables = Callable[[list[str]], Iterator[Table]]
-
-#: At least this many parts per process balance the work; at most this many batches per part limit what a restart loses.
-PARTS_PER_PROCESS, MAX_BATCHES_PER_PART = 4, 64
+#: Images in which a face is searched, to tell photographs from face crops.
+SAMPLE_IMAGES = 32
 
 
 @command
@@ -91,14 +87,7 @@ def fa_predict(
     ] = 64,
     output: Output = "-",
     format: Format = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Write the table in parts to FILE.parts, and continue there after an interruption.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
+    resume: Resume = False,
     parts: Annotated[
         bool,
         typer.Option(
@@ -130,26 +119,15 @@ def fa_predict(
     from facetools.runtime.processes import join_processes, process_info
     from facetools.table import columns, streams
     from facetools.table.labels import GroundTruth
-    from facetools.table.parts import TableParts
 
     check_output(output, table=format is None)
     if parts and format == "jsonl":
         refuse_unused(job.given, ["format"], "with --parts: the parts are NPY")
     check_distinct({"--output": output}, [*sources, labels, model])
-    encoding = choose_encoding(format, output)
     process = process_info()
     in_parts = process.world > 1 or resume or parts
-    if in_parts and is_stream(output):
-        cause = (
-            f"{process.variables} say that this is one of {process.world} processes that write one table in parts; "
-            "unset them to run alone. The"
-            if process.world > 1
-            else "the"
-        )
-        raise typer.BadParameter(
-            f"{cause} parts of a table lie beside its file, so it cannot be stdout or a pipe; name a file",
-            param_hint="--output",
-        )
+    if in_parts:
+        check_parts(process, output, "--output")
     job.process = process
     with join_processes(process, wait=wait, announce=job.announce) as group:
         if model is None:
@@ -159,14 +137,18 @@ def fa_predict(
             )
         checkpoint = STARTER_MODEL if model is None else Path(model)
         checkpoint.stat()  # fail before listing the images, which may take long
-        paths = find_image_paths(job, sources, null=null, partition=partition)
-        check_images_stay([("--output", output)], paths)
-        predictor = load_predictor(checkpoint, job.device, images=len(paths), local_rank=process.local_rank)
+        images = find_images(job, sources, null=null, partition=partition)
+        encoding = choose_encoding(format, output, images.encoding)
+        check_images_stay([("--output", output)], images.paths)
+        predictor = load_predictor(checkpoint, job.device, images=len(images.paths), local_rank=process.local_rank)
         attributes = predictor.config.attributes
         truth: ImageLabels | None = None
         if labels:
-            paths, truth = match_labels(job, GroundTruth.read(labels, attributes), paths)
-        unlabeled = job.failures
+            _, truth = match_labels(job, GroundTruth.read(labels, attributes), images.paths)
+            images = images.take([number for number, path in enumerate(images.paths) if path in truth])
+        paths, unlabeled = images.paths, job.failures
+        if process.is_first and not job.quiet and not images.has_key(0, "transform"):
+            _suggest_alignment(job, paths)
         choose_precision(predictor, paths, jobs=job.jobs)
         cutoffs = None if thresholds == "0.5" else _thresholds(predictor.entries, thresholds, checkpoint)
         evaluation = _Evaluation()
@@ -177,10 +159,11 @@ def fa_predict(
                 columns.encode_paths(names), columns.AttributeColumns(attributes, scores), labels_of_names
             )
 
-        def predict_tables(chunk: list[str]) -> Iterator[Table]:
+        def predict_rows(positions: range, advance: Callable[[int], None]) -> Iterator[Table]:
+            position = positions.start
             for names, scores in predict_images(
                 predictor,
-                chunk,
+                paths[positions.start : positions.stop],
                 batch,
                 jobs=job.jobs,
                 on_failure=job.report_failure,
@@ -188,74 +171,60 @@ def fa_predict(
             ):
                 if not np.isfinite(scores).all():
                     raise CommandError(f"{checkpoint}: the network computes scores that are not numbers")
-                yield make_table(names, scores if cutoffs is None else recenter_scores(scores, cutoffs))
+                table = make_table(names, scores if cutoffs is None else recenter_scores(scores, cutoffs))
+                numbers = images.find_in_order(names, position)
+                yield images.add_columns(table, numbers)
+                position = numbers[-1] + 1 if numbers else position
+                advance(len(names))
 
         if not in_parts:
             with streams.open_writer(output, encoding) as writer, job.progress("images", len(paths)) as advance:
-                for block in predict_tables(paths):
+                for block in predict_rows(range(len(paths)), advance):
                     writer.write(block)
                     evaluation.add(block)
-                    advance(len(block))
                 if not evaluation.rows:
                     raise CommandError(f"none of the {len(paths)} images could be read")
         else:
-            folder = Path(output + ".parts")
-            if process.is_first:
-                batches = math.ceil(len(paths) / (PARTS_PER_PROCESS * process.world * batch))
-                part_size = batch * max(1, min(MAX_BATCHES_PER_PART, batches))
-                digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-                settings = {"model": digest, "batch": batch, "thresholds": thresholds, "truncated": truncated}
-                if truth is not None:
-                    settings["labels"] = hashlib.sha256(truth.labels_for(paths).values.tobytes()).hexdigest()
-                existing = TableParts.create(folder, paths, part_size, settings, resume=resume)
-                for path in existing.find_left_out():
-                    job.report_failure(path, "was left out by an earlier run")
-            group.wait_for_first("parts created")
-            table_parts = TableParts.open(folder, paths)
+            digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+            settings = {"model": digest, "batch": batch, "thresholds": thresholds, "truncated": truncated}
+            if truth is not None:
+                settings["labels"] = hashlib.sha256(truth.labels_for(paths).values.tobytes()).hexdigest()
+            if images.table is not None:
+                settings["rows"] = images.digest()
+            part_encoding: Encoding = "npy" if images.table is None or images.table.extras is None else "jsonl"
+            table_parts = open_parts(job, group, output, paths, batch, settings, resume=resume, encoding=part_encoding)
             no_rows = make_table([], np.zeros((0, len(attributes)), np.float32))
-            _predict_parts(job, group, table_parts, predict_tables, no_rows)
-            group.arrive("parts complete")
+            compute_parts(job, group, table_parts, predict_rows, no_rows, "images")
             if process.is_first:
-                _join_parts(table_parts, None if parts else output, encoding, evaluation)
+                join_parts(table_parts, None if parts else output, encoding, evaluation.add)
                 job.failures = unlabeled + len(paths) - evaluation.rows
     evaluation.report(job)
 
 
-def _predict_parts(
-    job: Job, group: ProcessGroup, parts: TableParts, predict_tables: PredictTables, no_rows: Table
-) -> None:
-    """Predict those parts of this process's share that do not exist yet. A part without readable images is `no_rows`,
-    an NPY file like the others."""
-    from facetools.table import streams
+def _suggest_alignment(job: Job, paths: list[str]) -> None:
+    """Print a line if most images of a sample are photographs rather than face crops."""
+    from facetools.runtime import extras
 
-    missing = parts.find_missing(group.share(len(parts)))
-    with job.progress("images", sum(len(parts.part_inputs(number)) for number in missing)) as advance:
-        for number in missing:
-            with streams.open_writer(str(parts.part_path(number)), "npy") as writer:
-                writer.write(no_rows)
-                for block in predict_tables(parts.part_inputs(number)):
-                    group.check_peers()
-                    writer.write(block)
-                    advance(len(block))
-
-
-def _join_parts(parts: TableParts, output: str | None, encoding: Encoding, evaluation: _Evaluation) -> None:
-    """Write the rows of all parts to `output` and delete the parts. If `output` is None, only evaluate the rows."""
-    from facetools.table import streams
-
-    if output is None:
-        for block in parts.read_blocks():
-            evaluation.add(block)
-        if not evaluation.rows:
-            raise CommandError(f"none of the images could be read; remove {parts.folder} to try again")
+    if len(paths) < SAMPLE_IMAGES or not (extras.is_installed("mtcnn") and extras.is_installed("lz4")):
         return
-    with streams.open_writer(output, encoding) as writer:
-        for block in parts.read_blocks():
-            writer.write(block)
-            evaluation.add(block)
-        if not evaluation.rows:
-            raise CommandError(f"none of the images could be read; remove {parts.folder} to try again")
-    parts.delete()
+    from facetools.images import batches, reading
+    from facetools.photos.detection import load_detector
+    from facetools.photos.placement import has_centered_face
+
+    detector = load_detector("mtcnn", "cpu")
+    sample = [paths[len(paths) * number // SAMPLE_IMAGES] for number in range(SAMPLE_IMAGES)]
+    centered = others = 0
+    for _, pixels in batches.decode_images(sample, None, jobs=job.jobs, on_truncated=lambda path: None):
+        if not isinstance(pixels, reading.ImageError):
+            is_centered = has_centered_face(pixels, detector)
+            centered, others = centered + is_centered, others + (not is_centered)
+        if max(centered, others) > SAMPLE_IMAGES // 2:
+            break
+    if others > SAMPLE_IMAGES // 2:
+        job.say(
+            "most images have no face where the network expects it; fa-align finds the faces in photographs and crops "
+            "them"
+        )
 
 
 def _thresholds(entries: dict[str, Any], criterion: str, checkpoint: Path) -> np.ndarray:
@@ -279,9 +248,12 @@ class _Evaluation:
 
     def add(self, block: Table) -> None:
         self.rows += len(block)
-        if block.labels is not None and block.scores is not None:
-            self._names = block.labels.names
-            self._labels_and_scores.append((block.labels.values, block.scores.select(self._names)))
+        if block.labels is None or block.scores is None:
+            return
+        # The labels of a face table may be of other attributes.
+        self._names = tuple(name for name in block.labels.names if name in block.scores.names)
+        if self._names:
+            self._labels_and_scores.append((block.labels.select(self._names), block.scores.select(self._names)))
 
     def report(self, job: Job) -> None:
         """Print the mean metrics, if there are labels, and set the summary of the job."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facetools.commands.files import find_image_paths, find_partitions, provenance
+from facetools.commands.files import find_partitions, provenance
 from facetools.commands.job import EXIT_FAILED, EXIT_RESUME, CommandError, Job, pluralize
 from facetools.commands.labels import match_labels
 from facetools.commands.options import (
@@ -506,7 +506,7 @@ def _read_examples(
         refuse_unused(job.given, ["valid_share"], f"on {sources[0]}, whose partition names the validation images")
         partitions = find_partitions(job, sources, ["train", "valid"], null=null)
     else:
-        partitions = [find_image_paths(job, sources, null=null)]
+        partitions = find_partitions(job, sources, [None], null=null)
     # All at once: labels that fit images of both partitions are not clear.
     _, found = match_labels(job, truth, list(chain(*partitions)))
 

@@ -1,19 +1,22 @@
 """Folders and zip archives of images that are made from other images. No file of others is replaced.
 
-`ImageFolder` and `ImageArchive` write the images made from a source under names that derive from the source.
-`EarlierImages` tells which files in a source were written by them. `check_replaceable` is for images with fixed names.
+`ImageFolder` and `ImageArchive` write the images made from a source under names that derive from the source, as
+`FlatNames` or `NestedNames` say. `EarlierImages` tells which files in a source were written by them.
+`check_replaceable` is for images with fixed names.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import os
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from facetools.images.marks import ZIP_COMMENT, add_mark, is_marked_zip, origin_of, read_mark
 from facetools.runtime import descriptors, files
@@ -25,33 +28,45 @@ NOT_OWN = "it was not written by facetools, so it is not replaced; name another 
 _MAX_STEM_BYTES = 220
 
 
-class ImageFolder:
+class ImageOutput(Protocol):
+    """Where images go that are made from other images."""
+
+    #: The number of images of an earlier run that were replaced.
+    replaced: int
+
+    def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
+        """Write the images made from `source` and return their paths."""
+        ...
+
+
+class ImageFolder(ImageOutput):
     """A folder that receives images made from `sources`.
 
     A file in it is replaced only if an earlier run has made it from the same source, nobody has changed it since, and
     it is not among the sources.
     """
 
-    def __init__(self, folder: str, sources: Sequence[str]) -> None:
+    def __init__(self, folder: str, sources: Sequence[str], names: Names | None = None) -> None:
+        """`names` gives the names of the images, by default FlatNames."""
         self._folder = files.make_folder(folder)
         self._sources = sources
-        self._names = _Names(folder)
-        #: The number of images of an earlier run that were replaced.
+        self._names = names or FlatNames()
+        self._origins = _Origins(folder)
         self.replaced = 0
 
     def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
-        """Write the images made from `source` as NAME-1, NAME-2, ... and return their paths.
+        """Write the images made from `source` as STEM-1, STEM-2, ... and return their paths.
 
-        NAME is the name of the source. It is followed by ~2, ~3, ... if one of the files would belong to others.
+        The first STEM of `names` is used with which no file belongs to others.
         """
-        origin = self._names.origin(source)
+        origin = self._origins.find(source)
         for stem in self._names.stems(source):
-            paths = [self._folder / f"{stem}-{number}{suffix}" for number in range(1, len(contents) + 1)]
+            paths = [self._folder / name for name in self._names.number(stem, len(contents), suffix)]
             existing = [path for path in paths if os.path.lexists(path)]
             if all(self._is_replaceable(path, origin) for path in existing):
                 break
         for path, content in zip(paths, contents, strict=True):
-            files.write_atomically(path, add_mark(content, origin))
+            files.write_atomically(files.make_folder(path.parent) / path.name, add_mark(content, origin))
         self.replaced += len(existing)
         return [str(path) for path in paths]
 
@@ -76,46 +91,60 @@ class ImageFolder:
         return found
 
 
-class ImageArchive:
+class ImageArchive(ImageOutput):
     """A zip archive that receives images made from other images."""
 
-    replaced = 0
-
-    def __init__(self, path: str, archive: zipfile.ZipFile) -> None:
+    def __init__(self, path: str, archive: zipfile.ZipFile, names: Names) -> None:
         self._path = path
         self._archive = archive
-        self._names = _Names(path)
+        self._names = names
+        self._origins = _Origins(path)
+        self.replaced = 0
 
     @classmethod
     @contextmanager
-    def create(cls, path: str) -> Iterator[ImageArchive]:
-        """The archive `path`, which is complete or absent."""
+    def create(cls, path: str, names: Names | None = None) -> Iterator[ImageArchive]:
+        """The archive `path`, which is complete or absent. For `names` see ImageFolder."""
         with files.atomic_writer(path) as stream, zipfile.ZipFile(stream, "w") as archive:
             archive.comment = ZIP_COMMENT
-            yield cls(path, archive)
+            yield cls(path, archive, names or FlatNames())
 
     def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
-        """Write the images made from `source` as NAME-1, NAME-2, ... and return their paths."""
+        """Write the images made from `source` under the names that ImageFolder gives them; return their paths."""
         stem = next(self._names.stems(source))
-        names = [f"{stem}-{number}{suffix}" for number in range(1, len(contents) + 1)]
+        names = self._names.number(stem, len(contents), suffix)
         for name, content in zip(names, contents, strict=True):
-            self._archive.writestr(zipfile.ZipInfo(name), add_mark(content, self._names.origin(source)))
+            self._archive.writestr(zipfile.ZipInfo(name), add_mark(content, self._origins.find(source)))
         return [f"{self._path}/{name}" for name in names]
 
 
-class _Names:
-    """The names of the images in one folder or archive."""
+class Names(Protocol):
+    """Names of images that are made from sources: a stem per source, a number and a suffix."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = os.path.realpath(folder)
-        #: The stems in use, with the last number appended to each.
-        self._used: dict[str, int] = {}
-        self._real_folder = functools.cache(os.path.realpath)
+    #: The number of the first image of a source.
+    first: int
 
     def stems(self, source: str) -> Iterator[str]:
-        """The file name of `source` without suffix, then that with ~2, ~3, ... Stems that were used are left out; the
-        last one that is yielded counts as used."""
-        stem = PurePosixPath(source).stem.encode("utf-8", "ignore")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
+        """The stems for the images of `source`, best first; no other source has one of them."""
+        ...
+
+    def number(self, stem: str, count: int, suffix: str) -> list[str]:
+        """The names of `count` images with this stem."""
+        return [f"{stem}-{number}{suffix}" for number in range(self.first, self.first + count)]
+
+
+class FlatNames(Names):
+    """The file name of a source, without its folder. If several sources have the same, ~2, ~3, ... follow."""
+
+    first = 1
+
+    def __init__(self) -> None:
+        #: The stems in use, with the last number appended to each.
+        self._used: dict[str, int] = {}
+
+    def stems(self, source: str) -> Iterator[str]:
+        """See Names.stems. The last stem that is yielded counts as used."""
+        stem = _shorten(PurePosixPath(source).stem)
         if stem not in self._used:
             self._used[stem] = 1
             yield stem
@@ -126,7 +155,58 @@ class _Names:
                 self._used[name] = 1
                 yield name
 
-    def origin(self, source: str) -> str:
+
+class NestedNames(Names):
+    """The path of a source below the folder or archive that contains it, so that all processes of a job agree.
+
+    Sources outside of the given folders are named by their path below the folder that they have in common. ~2, ~3, ...
+    follow if several sources would have the same stem.
+    """
+
+    first = 0
+
+    def __init__(self, sources: Sequence[str], containers: Iterable[str]) -> None:
+        """`containers` are folders and archives that contain some of `sources`, the paths of all images."""
+        self._stems: dict[str, str] = {}
+        roots = tuple(sorted((f"{container.rstrip('/')}/" for container in containers), key=len, reverse=True))
+        outside = [os.path.abspath(source) for source in sources if not source.startswith(roots)]  # noqa: PTH100
+        common = f"{os.path.commonpath([os.path.dirname(path) for path in outside])}/" if outside else ""  # noqa: PTH120
+        counts: dict[str, int] = {}
+        used: set[str] = set()
+        for source in sources:
+            if source in self._stems:
+                continue
+            root = next((root for root in roots if source.startswith(root)), None)
+            inner = os.path.abspath(source).removeprefix(common) if root is None else source[len(root) :]  # noqa: PTH100
+            path = PurePosixPath(inner)
+            parts = [part for part in (*path.parent.parts, path.stem) if part not in ("", "/", "..")]
+            stem = "/".join(map(_shorten, parts)) or "image"
+            name = stem
+            while name in used:
+                counts[stem] = counts.get(stem, 1) + 1
+                name = f"{stem}~{counts[stem]}"
+            used.add(name)
+            self._stems[source] = name
+        self._used = used
+
+    def stems(self, source: str) -> Iterator[str]:
+        stem = self._stems[source]
+        yield stem
+        yield from (name for number in itertools.count(2) if (name := f"{stem}~{number}") not in self._used)
+
+
+def _shorten(stem: str) -> str:
+    return stem.encode("utf-8", "ignore")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
+
+
+class _Origins:
+    """The origins of the images in one folder or archive, by which marks tell what an image was made from."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = os.path.realpath(folder)
+        self._real_folder = functools.cache(os.path.realpath)
+
+    def find(self, source: str) -> str:
         """The origin of images made from `source`: its path relative to the folder, which stays if both are moved."""
         folder, name = os.path.split(source)
         return origin_of(os.path.relpath(os.path.join(self._real_folder(folder or "."), name), self._folder))  # noqa: PTH118

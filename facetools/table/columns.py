@@ -88,6 +88,24 @@ class Table:
         return Table(*(take_from(getattr(self, field.name)) for field in fields(self)))
 
 
+def add_columns(table: Table, source: Table) -> Table:
+    """Return `table` with the columns and keys of `source` that it lacks. Both have the same rows, in the same order.
+
+    The paths, the packed codes and the line numbers of `source` are not added.
+    """
+    extras = table.extras
+    if source.extras is not None:
+        own = table.extras or [{}] * len(table)
+        extras = [
+            row | {key: value for key, value in other.items() if key not in row}
+            for row, other in zip(own, source.extras, strict=True)
+        ]
+    missing = {
+        column: getattr(source, column) for column in ("scores", "labels", "cluster") if getattr(table, column) is None
+    }
+    return replace(table, extras=extras, **missing)
+
+
 def encode_paths(paths: Iterable[str]) -> np.ndarray:
     """Return `paths` as UTF-8 bytes `S<n>` (n,). Raises ValueError if a path contains NUL or is not valid Unicode."""
     encoded = [path.encode("utf-8") for path in paths]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Literal
 
@@ -29,6 +30,11 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF-", "a PDF document"),
     (rb"\s*<", "an HTML or XML document; a download may have failed"),
 )
+
+
+def is_table(start: bytes) -> bool:
+    """Whether an input that starts with `start` is JSONL or NPY and not an image, an archive or a list of paths."""
+    return start.startswith(NPY_MAGIC) or start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[")
 
 
 def find_format(start: bytes) -> Format:

@@ -41,7 +41,13 @@ def read_table(source: str) -> tuple[Table, Encoding]:
     Returns the table and the encoding in which to write results: jsonl for an attribute list. Raises TableError if the
     source is not a valid table.
     """
-    with open_input(source) as stream, _named_errors(source):
+    with open_input(source) as stream:
+        return read_stream(stream, source)
+
+
+def read_stream(stream: io.BufferedReader, name: str) -> tuple[Table, Encoding]:
+    """Read the whole table from `stream`, as read_table does. TableErrors start with `name`."""
+    with _named_errors(name):
         format, blocks = _open_blocks(stream)
         return concatenate_tables(list(blocks)), "npy" if format == "npy" else "jsonl"
 
