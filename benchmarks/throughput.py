@@ -88,22 +88,24 @@ def measure_job(job: str, folder: Path, repeats: int) -> dict[str, list[float]]:
 def table(content: dict[str, Any]) -> Iterator[str]:
     """The lines of the table of a stored measurement, as Markdown."""
     results: dict[str, dict[str, list[float]]] = content["images_per_second"]
-    yield "| job | facetools, images/s | plain loop, images/s | ratio (min to max) | share of batches in memory |"
-    yield "|---|--:|--:|--:|--:|"
+    yield (
+        "| job | facetools, images/s | plain loop, images/s | ratio (min to max) | share of batches in memory | "
+        "network alone against torch |"
+    )
+    yield "|---|--:|--:|--:|--:|--:|"
     for job, rates in results.items():
         ours, plain = rates["facetools"], rates["plain"]
         ratios = sorted(a / b for a, b in zip(ours, plain, strict=True))
-        share = ""
+        share = network = ""
         if "in-memory" in rates:
             share = f"{statistics.median(a / b for a, b in zip(ours, rates['in-memory'], strict=True)):.0%}"
+        if "torch" in rates:
+            network = f"{statistics.median(a / b for a, b in zip(rates['in-memory'], rates['torch'], strict=True)):.2f}"
         yield (
             f"| {job} | {statistics.median(ours):,.0f} | {statistics.median(plain):,.0f} | "
-            f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) | {share} |"
+            f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) | {share} | "
+            f"{network} |"
         )
-    for job, rates in results.items():
-        if "torch" in rates:
-            ratio = statistics.median(a / b for a, b in zip(rates["in-memory"], rates["torch"], strict=True))
-            yield f"\nThe network of {job} alone: {ratio:.2f} times as fast as torch in float32."
     if content["cold_seconds"]:
         whole, torch = (statistics.median(content[f"{name}_seconds"]) for name in ("cold", "import_torch"))
         yield f"\nCold start of `fa-predict one.jpg`: {whole:.1f} s; `import torch` alone: {torch:.1f} s."
