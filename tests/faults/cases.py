@@ -20,6 +20,7 @@ from PIL import Image
 from facetools.network.checkpoint import STARTER_MODEL, read_checkpoint
 from facetools.table.attributes import PAPER10
 from tests.conftest import TINY, command
+from tests.photos.constant_yunet import one_face_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ def _case(name: str, line: str, *more: str, grows: bool = False) -> Case:
     return Case(name, (*line.split(), *more), grows)
 
 
+#: fa-align on photographs of 64 x 64 pixels.
+_ALIGN = "align {inputs}/photos --detector {inputs}/yunet.onnx"
+
 CASES = (
+    _case("fa-align, folder", f"{_ALIGN} -o crops --sheet sheet.png --table crops.jsonl"),
+    _case("fa-align, zip", f"{_ALIGN} -o crops.zip --table crops.jsonl"),
+    _case("fa-align --resume", f"{_ALIGN} -o crops --table crops.jsonl --resume", grows=True),
     _case("fa-augment, folder", "augment {inputs}/faces -o copies --copies 2 --sheet sheet.png"),
     _case("fa-augment, zip", "augment {inputs}/faces -o copies.zip --copies 2"),
     _case("fa-train --resume", "train {inputs}/drawn -o run --epochs 2 --resume", *TINY, grows=True),
@@ -66,6 +73,8 @@ def make_inputs(folder: Path) -> None:
         "draw", "drawn", "--faces", "24", "--size", "40x32", "--valid-share", "0.25", "--test-share", "0", "-q"
     )
     subprocess.run(line, cwd=folder, check=True)
+    one_face_file(folder / "yunet.onnx")
+    (folder / "photos").mkdir()
     (folder / "faces").mkdir()
     rng = np.random.default_rng(0)
     rows = []
@@ -75,6 +84,9 @@ def make_inputs(folder: Path) -> None:
             path.write_bytes(archive.read(name))
             scores = dict(zip(PAPER10, rng.random(len(PAPER10)).round(3).tolist(), strict=True))
             rows.append({"path": str(path), "scores": scores, "cluster": number % 2})
+    for number in range(40):
+        pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number}.jpg")
     (folder / "clusters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

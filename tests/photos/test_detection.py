@@ -23,6 +23,7 @@ from facetools.photos.detection import Detector, DetectorError, Faces, detect_fa
 from facetools.photos.faces import AlignmentSettings, align_photos
 from facetools.photos.yunet import YuNet
 from tests.images.cases import encode
+from tests.photos.constant_yunet import yunet_file
 
 #: Scale relative to CelebA's 178 x 218 pixels, tilt in degrees, and position of the center in the photo.
 PLACES = ((1.3, 0, (250, 300)), (0.8, 25, (700, 200)), (0.6, -25, (720, 520)))
@@ -125,25 +126,6 @@ def test_photos_are_aligned_in_their_order(
     assert first.thumbnail.shape == (78, 100, 3) and second.thumbnail is None
     assert first.size == PHOTO_SIZE
     assert first.transforms == pytest.approx(fit_transforms(alignment_points(first.faces.landmarks)) / 2, rel=0.02)
-
-
-def yunet_file(path: Path, values: dict[str, np.ndarray]) -> Path:
-    """An ONNX file that gives `values` for any input, and zeros for the other outputs of YuNet on 64 x 64 pixels."""
-    from onnx import TensorProto, helper
-
-    builder = GraphBuilder()
-    names = []
-    for stride in (8, 16, 32):
-        cells = (64 // stride) ** 2
-        for part, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
-            name = f"{part}_{stride}"
-            array = values.get(name, np.zeros((1, cells, width)))
-            builder.node("Identity", builder.constant(array), output=name)
-            names.append(name)
-    model = builder.model([1, 3, 64, 64], dict.fromkeys(names))
-    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "h", "w"]))
-    path.write_bytes(model.SerializeToString())
-    return path
 
 
 def test_yunet_is_decoded(tmp_path: Path) -> None:
