@@ -37,6 +37,8 @@ LEAST_MEMORY = 200e6
 #: What Python and libraries print when memory is too short for an exception.
 LIBRARY_WORDS = (
     "OpenBLAS error: Memory allocation still failed",
+    "terminate called after throwing an instance of 'std::bad_alloc'",
+    "Schema error: std::bad_alloc",
     "Fatal Python error",
     "Exception in worker",
     "Exception in thread",
