@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,35 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 def command(name: str, *arguments: str | Path) -> list[str]:
     """The command line that runs `fa-NAME` with this Python."""
     return [sys.executable, "-m", f"facetools.commands.{name}", *map(str, arguments)]
+
+
+def run_processes(
+    world: int,
+    *command_lines: list[str],
+    slurm: bool = False,
+    cwd: Path | None = None,
+    after_start: Callable[[list[subprocess.Popen[bytes]]], None] = lambda processes: None,
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run one job of `world` processes, with one command line for all or one for each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if slurm else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    processes = []
+    for rank in range(world):
+        variables = dict(zip(names, map(str, (rank, world, rank)), strict=True)) | {"MASTER_PORT": port}
+        variables |= {"SLURM_STEP_NODELIST": "localhost"} if slurm else {"MASTER_ADDR": "127.0.0.1"}
+        line = command_lines[rank % len(command_lines)]
+        environment = {**os.environ, **variables}
+        processes.append(
+            subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=cwd)
+        )
+    after_start(processes)
+    completed = []
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=300)
+        completed.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
+    return completed
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +101,15 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory, run: Run) -> SyntheticFa
     run("draw", folder, "--faces", "160", "--size", "109x89", "--valid-share", "0.2", "--test-share", "0.2")
     run("train", folder, "-o", folder / "run", *TINY, "--epochs", "1")
     return SyntheticFaces(folder, folder / "run" / "best.pt")
+
+
+@pytest.fixture(scope="session")
+def photo_folder() -> Path:
+    """A folder of photographs with photos.csv; without one the test is skipped."""
+    folder = os.environ.get("FACETOOLS_PHOTOS")
+    if not folder:
+        pytest.skip("FACETOOLS_PHOTOS is not set to a folder of photographs")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

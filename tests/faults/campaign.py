@@ -285,7 +285,7 @@ def limit_memory(laboratory: Laboratory, steps: int) -> Iterator[Outcome]:
 
 def _end_group(number: int) -> bool:
     """Wait a moment until a group has no processes. Kills those that are left, and returns whether there were any."""
-    for _ in range(40):
+    for _ in range(200):
         try:
             os.killpg(number, 0)
         except ProcessLookupError:

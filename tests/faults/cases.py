@@ -20,7 +20,7 @@ from PIL import Image
 from facetools.network.checkpoint import STARTER_MODEL, read_checkpoint
 from facetools.table.attributes import PAPER10
 from tests.conftest import TINY, command
-from tests.photos.constant_yunet import one_face_file
+from tests.photos.markers import draw_photo, marker_file
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _case(name: str, line: str, *more: str, grows: bool = False) -> Case:
     return Case(name, (*line.split(), *more), grows)
 
 
-#: fa-align on photographs of 64 x 64 pixels.
+#: fa-align on photographs with one or two markers.
 _ALIGN = "align {inputs}/photos --detector {inputs}/yunet.onnx"
 
 CASES = (
@@ -73,7 +73,7 @@ def make_inputs(folder: Path) -> None:
         "draw", "drawn", "--faces", "24", "--size", "40x32", "--valid-share", "0.25", "--test-share", "0", "-q"
     )
     subprocess.run(line, cwd=folder, check=True)
-    one_face_file(folder / "yunet.onnx")
+    marker_file(folder / "yunet.onnx")
     (folder / "photos").mkdir()
     (folder / "faces").mkdir()
     rng = np.random.default_rng(0)
@@ -85,8 +85,7 @@ def make_inputs(folder: Path) -> None:
             scores = dict(zip(PAPER10, rng.random(len(PAPER10)).round(3).tolist(), strict=True))
             rows.append({"path": str(path), "scores": scores, "cluster": number % 2})
     for number in range(40):
-        pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "photos" / f"{number}.jpg")
+        draw_photo([(1, 1, 50), (3, 4, 60)][: 1 + number % 2], seed=number).save(folder / "photos" / f"{number}.png")
     (folder / "clusters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

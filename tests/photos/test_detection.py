@@ -23,7 +23,7 @@ from facetools.photos.detection import Detector, DetectorError, Faces, detect_fa
 from facetools.photos.faces import AlignmentSettings, align_photos
 from facetools.photos.yunet import YuNet
 from tests.images.cases import encode
-from tests.photos.constant_yunet import yunet_file
+from tests.photos.markers import yunet_file
 
 #: Scale relative to CelebA's 178 x 218 pixels, tilt in degrees, and position of the center in the photo.
 PLACES = ((1.3, 0, (250, 300)), (0.8, 25, (700, 200)), (0.6, -25, (720, 520)))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,35 +21,9 @@ from facetools.table.celeba import CelebALayout
 from facetools.table.labels import GroundTruth
 from facetools.training.batches import epoch_batches, share_of_batch
 from facetools.training.losses import LOSSES
-from tests.conftest import TINY, Run, SyntheticFaces, command
+from tests.conftest import TINY, Run, SyntheticFaces, command, run_processes
 
 PREDICT_OPTIONS = ("--batch", "16", "--jobs", "1")
-
-
-def run_processes(
-    world: int,
-    *command_lines: list[str],
-    slurm: bool = False,
-    after_start: Callable[[list[subprocess.Popen[bytes]]], None] = lambda processes: None,
-) -> list[subprocess.CompletedProcess[bytes]]:
-    """Run one job of `world` processes, with one command line for all or one for each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if slurm else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    processes = []
-    for rank in range(world):
-        variables = dict(zip(names, map(str, (rank, world, rank)), strict=True)) | {"MASTER_PORT": port}
-        variables |= {"SLURM_STEP_NODELIST": "localhost"} if slurm else {"MASTER_ADDR": "127.0.0.1"}
-        line = command_lines[rank % len(command_lines)]
-        environment = {**os.environ, **variables}
-        processes.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
-    after_start(processes)
-    completed = []
-    for process in processes:
-        stdout, stderr = process.communicate(timeout=300)
-        completed.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
-    return completed
 
 
 def exit_codes(completed: list[subprocess.CompletedProcess[bytes]]) -> list[int]:
