@@ -34,7 +34,7 @@ def _gpus() -> list[str]:
 
 
 PACKAGES = (
-    *("facetools", "numpy", "scipy", "scikit-learn", "faiss-gpu", "faiss-cpu"),
+    *("facetools", "numpy", "scipy", "scikit-learn", "faiss-gpu", "faiss-cpu", "stepmix"),
     *("torch", "torchvision", "onnxruntime"),
 )
 

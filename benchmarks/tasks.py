@@ -12,15 +12,19 @@ import argparse
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import mixture
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-from facetools.clustering import Parameters, codes
+from facetools.clustering import Parameters, Points, codes
+from facetools.clustering.mixture import BinaryData, Model, iterate
 from facetools.clustering.points import from_bits, inertia
 from facetools.clustering.runs import cluster, compare
 
@@ -29,6 +33,7 @@ GROUPS = 16
 CUT = 20
 CENTROIDS = 64
 ITERATIONS = 25
+EM_ITERATIONS = 10
 MIN_SAMPLES = 5
 
 
@@ -228,6 +233,53 @@ def _faiss(gpu: bool) -> Engine:
 
 engine("K-Means iterations", "FAISS")(_faiss(gpu=False))
 engine("K-Means iterations", "FAISS on a GPU")(_faiss(gpu=True))
+
+
+def _start(faces: Faces) -> tuple[Points, Model]:
+    points = from_bits(faces.bits)
+    return points, BinaryData(points, THREADS).start(GROUPS, np.random.default_rng(0))
+
+
+@engine("EM iterations", "facetools")
+def _(faces: Faces) -> Callable[[], Answer]:
+    _, model = _start(faces)
+
+    def run() -> Answer:
+        points = from_bits(faces.bits)
+        *_, (_, expectation) = islice(iterate(BinaryData(points, THREADS), model), EM_ITERATIONS + 1)
+        figures = {"distinct": len(points.counts), "log_likelihood": expectation.log_likelihood}
+        return Answer(np.array([expectation.log_likelihood]), figures)
+
+    return run
+
+
+@engine("EM iterations", "StepMix")
+def _(faces: Faces) -> Callable[[], Answer]:
+    from stepmix.stepmix import StepMix
+
+    _, model = _start(faces)
+    rows = faces.bits.astype(float)
+
+    class Started(StepMix):
+        """StepMix from the parameters of `model`."""
+
+        def _initialize_parameters(self, X: np.ndarray, random_state: Any) -> None:
+            super()._initialize_parameters(X, random_state)
+            self.weights_ = model.weights
+            self._mm.parameters["pis"] = model.present
+
+    method = Started(GROUPS, measurement="binary", max_iter=EM_ITERATIONS, abs_tol=0, rel_tol=0, progress_bar=0)
+
+    def run() -> Answer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # all iterations run
+            method.fit(rows)
+        assert method.n_iter_ == EM_ITERATIONS
+        # StepMix computes the log-likelihood after the last iteration too.
+        log_likelihood = method.lower_bound_buffer_[-1] * len(rows)
+        return Answer(np.array([log_likelihood]), {"log_likelihood": log_likelihood})
+
+    return run
 
 
 @engine("K-Means", "facetools")

@@ -73,6 +73,26 @@ def kmeans_seed(
     threads: int,
     report: Report,
 ) -> NDArray[np.int64]: ...
+def mixture_expect(
+    codes: Codes,
+    counts: Counts,
+    log_weights: NDArray[np.float64],
+    log_present: NDArray[np.float64],
+    log_absent: NDArray[np.float64],
+    threads: int,
+    report: Report,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]: ...
+def mixture_posteriors(
+    codes: Codes,
+    log_weights: NDArray[np.float64],
+    log_present: NDArray[np.float64],
+    log_absent: NDArray[np.float64],
+    threads: int,
+    report: Report,
+) -> NDArray[np.float64]: ...
+def find_rules(
+    codes: Codes, counts: Counts, labels: NDArray[np.int32], clusters: int, threads: int, report: Report
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]: ...
 def start_watchdog(descriptor: int, endings: Endings) -> None: ...
 def set_endings(endings: Endings) -> None: ...
 def wait_for_handover() -> int: ...

@@ -15,6 +15,7 @@ from facetools.clustering.runs import (
     cluster,
     compare,
     methods_using,
+    supports_missing,
 )
 from facetools.clustering.silhouette import mean_silhouette
 
@@ -33,4 +34,5 @@ __all__ = [
     "compare",
     "mean_silhouette",
     "methods_using",
+    "supports_missing",
 ]

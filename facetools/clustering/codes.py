@@ -319,6 +319,42 @@ def kmeans_update(
     )
 
 
+def mixture_expect(
+    codes: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+    log_weights: NDArray[np.float64],
+    log_present: NDArray[np.float64],
+    log_absent: NDArray[np.float64],
+    *,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    """The E-step of the EM algorithm (Dempster, Laird and Rubin 1977) for a mixture of independent attributes.
+
+    The log-likelihood of a code in component c is `log_weights[c]` plus, for each attribute a, `log_present[c, a]` or
+    `log_absent[c, a]`; all float64 from -10 000 to 0, (k,) and (k, attributes). Weights may also be -infinity. Returns
+    the expected number of faces of each component, float64 (k,); the expected number of faces with each attribute, and
+    without it, float64 (k, attributes); and the log-likelihood of all faces. Time: O(d k w).
+    """
+    logarithms = _logarithms(log_weights, log_present, log_absent)
+    return _core.mixture_expect(_codes(codes), _counts(counts), *logarithms, _threads(threads), progress)
+
+
+def mixture_posteriors(
+    codes: NDArray[np.uint64],
+    log_weights: NDArray[np.float64],
+    log_present: NDArray[np.float64],
+    log_absent: NDArray[np.float64],
+    *,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> NDArray[np.float64]:
+    """The probability of each component for each code, float64 (n, k). Arguments and time are those of
+    `mixture_expect`."""
+    logarithms = _logarithms(log_weights, log_present, log_absent)
+    return _core.mixture_posteriors(_codes(codes), *logarithms, _threads(threads), progress)
+
+
 def _codes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     codes = np.asarray(codes)
     if codes.dtype != np.uint64 or codes.ndim not in (1, 2):
@@ -338,6 +374,24 @@ def _labels(labels: NDArray[Any], codes: NDArray[np.uint64]) -> NDArray[Any]:
     if labels.dtype.kind not in "iu" or labels.shape != (len(codes),):
         raise ValueError(f"labels: must be {len(codes)} integers, not {labels.dtype} of shape {labels.shape}")
     return labels
+
+
+def _logarithms(
+    log_weights: NDArray[np.float64], log_present: NDArray[np.float64], log_absent: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The arguments as contiguous float64. The core checks their values."""
+
+    def convert(name: str, array: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
+        array = np.asarray(array)
+        if array.ndim != dimensions or array.dtype.kind != "f":
+            raise ValueError(f"{name}: must be floating-point numbers with {dimensions} dimensions")
+        return np.ascontiguousarray(array, np.float64)
+
+    return (
+        convert("log_weights", log_weights, 1),
+        convert("log_present", log_present, 2),
+        convert("log_absent", log_absent, 2),
+    )
 
 
 def _weights(weights: NDArray[np.float64] | None, attributes: int) -> NDArray[np.float64] | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -60,32 +61,35 @@ class _Fit:
 
 
 class KMeans(Method):
+    #: The name for messages.
+    title: ClassVar[str] = "K-Means"
     requires_k = True
-    parameter_names = ("metric", "redo", "seed")
+    parameter_names: ClassVar[tuple[str, ...]] = ("metric", "redo", "seed")
     metrics = ("euclidean", "cosine")
     uses_gpu = True
 
     def __init__(self, points: Points, parameters: Parameters) -> None:
-        self._size = len(points.counts)
-        self._parameters = parameters
-        self._rows: Rows
         is_spherical = METRIC_ALIASES.get(parameters.metric, parameters.metric) == "cosine"
         use_core = parameters.engine == "auto" and parameters.device in ("auto", "cpu") and not is_spherical
         if use_core and points.packed_codes is not None:
-            self._rows = BitRows(points.packed_codes, points.counts, points.weights, parameters.jobs)
+            self._prepare(BitRows(points.packed_codes, points.counts, points.weights, parameters.jobs), parameters)
             return
         gpu = choose_faiss_gpu(parameters.device)
         if is_spherical:
-            self._rows = UnitRows(points.unit_rows, points.counts, parameters.jobs, gpu)
+            self._prepare(UnitRows(points.unit_rows, points.counts, parameters.jobs, gpu), parameters)
         else:
-            self._rows = VectorRows(center(points.weighted_rows)[0], points.counts, parameters.jobs, gpu)
+            rows = VectorRows(center(points.weighted_rows)[0], points.counts, parameters.jobs, gpu)
+            self._prepare(rows, parameters)
+
+    def _prepare(self, rows: Rows, parameters: Parameters) -> None:
+        self._rows, self._size, self._parameters = rows, len(rows.counts), parameters
 
     def compute_labels(self, k: int | None) -> np.ndarray:
         assert k is not None
         if not 1 <= k <= self._size:
             raise ValueError(f"k is {k}; it must be from 1 to {self._size}, the number of distinct rows")
-        restarts, monitor = self._parameters.redo, self._parameters.monitor
-        task = f"K-Means of {self._size:,} distinct rows, k = {k}"
+        restarts, monitor = self._parameters.redo or self.default_redo, self._parameters.monitor
+        task = f"{self.title} of {self._size:,} distinct rows, k = {k}"
         with monitor.stage(task) as progress:
             best: _Fit | None = None
             for restart in range(restarts):
@@ -100,7 +104,7 @@ class KMeans(Method):
                 def report(fraction: float, restart: int = restart) -> None:
                     progress((restart + fraction) / restarts)
 
-                fit = _split_and_merge(self._rows, _run_lloyd(self._rows, centroids), rng, report)
+                fit = _split_and_merge(self._rows, run_lloyd(self._rows, centroids), rng, report)
                 if best is None or fit.inertia < best.inertia:
                     best = fit
         assert best is not None
@@ -113,7 +117,7 @@ class KMeans(Method):
         return time.perf_counter() - started
 
 
-def _run_lloyd(rows: Rows, centroids: np.ndarray, max_iterations: int = MAX_ITERATIONS) -> _Fit:
+def run_lloyd(rows: Rows, centroids: np.ndarray, max_iterations: int = MAX_ITERATIONS) -> _Fit:
     """Lloyd's iterations from `centroids` (k, a) until no label changes. No cluster stays empty."""
     k, labels = len(centroids), np.empty(0)
     sizes = np.zeros(k)
@@ -140,12 +144,12 @@ def _split_and_merge(rows: Rows, fit: _Fit, rng: np.random.Generator, progress: 
         centroids = _move_centroids(rows, fit, moves, rng)
         if centroids is None:
             break
-        new_fit = _run_lloyd(rows, centroids, MOVE_ITERATIONS)
+        new_fit = run_lloyd(rows, centroids, MOVE_ITERATIONS)
         if new_fit.inertia < fit.inertia * (1 - MIN_RELATIVE_GAIN):
             fit = new_fit
         else:
             moves //= 2
-    return _run_lloyd(rows, fit.centroids)
+    return run_lloyd(rows, fit.centroids)
 
 
 def _move_centroids(rows: Rows, fit: _Fit, moves: int, rng: np.random.Generator) -> np.ndarray | None:
@@ -182,7 +186,7 @@ def _split_clusters(rows: Rows, fit: _Fit, rng: np.random.Generator) -> tuple[np
     for cluster, indices in enumerate(members):
         if len(indices) > 1:
             cluster_rows = rows.select(indices)
-            split = _run_lloyd(cluster_rows, cluster_rows.initial_centroids(2, rng), SPLIT_ITERATIONS)
+            split = run_lloyd(cluster_rows, cluster_rows.initial_centroids(2, rng), SPLIT_ITERATIONS)
             halves[cluster], gains[cluster] = split.centroids, fit.errors[cluster] - split.inertia
     return halves, gains
 

@@ -34,7 +34,7 @@ class Parameters:
     Defaults are those of scikit-learn, for methods that it has. Raises ValueError for values out of range.
     """
 
-    redo: int = 1  #: K-Means: number of restarts; the one with the lowest inertia wins
+    redo: int | None = None  #: K-Means, K-Medians, mixture: number of starts, of which the best wins; see default_redo
     linkage: Linkage = "ward"  #: agglomerative clustering
     metric: Metric = "euclidean"  #: see Method.metrics; cosine with K-Means is spherical K-Means
     eps: float = 0.5  #: DBSCAN: radius of a neighborhood
@@ -53,7 +53,7 @@ class Parameters:
             if not 0 < radius < math.inf:
                 raise ValueError(f"{name} is {radius}; it must be greater than 0 and finite")
         for name in ("redo", "min_samples", "jobs"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative")
@@ -64,6 +64,14 @@ class Parameters:
 def _require_choice(name: str, value: str, choices: Any) -> None:
     if value not in get_args(choices):
         raise ValueError(f"{name} is '{value}'; it must be one of {', '.join(get_args(choices))}")
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components of a mixture, in the order of the clusters."""
+
+    weights: np.ndarray  #: float64 (k,), the shares of the components; their sum is 1
+    probabilities: np.ndarray  #: float64 (k, a), the probability of each attribute
 
 
 class Method(ABC):
@@ -77,6 +85,10 @@ class Method(ABC):
     metrics: ClassVar[tuple[str, ...]] = ("euclidean", "manhattan", "cosine")
     #: Whether it can run on a GPU (see Parameters.device).
     uses_gpu: ClassVar[bool] = False
+    #: The number of starts if Parameters.redo is None.
+    default_redo: ClassVar[int] = 1
+    #: Whether it can cluster rows with missing values (see Points.has_missing).
+    supports_missing: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, points: Points, parameters: Parameters) -> None: ...
@@ -98,3 +110,15 @@ class Method(ABC):
 
         `k` is at most the number of distinct rows. Raises ValueError if there is no clustering into `k` clusters.
         """
+
+    def figures(self) -> dict[str, Any]:
+        """Further figures of the clustering that `compute_labels` made last, as plain numbers."""
+        return {}
+
+    def components(self) -> Components | None:
+        """The mixture that `compute_labels` fitted last. Methods that fit none return None."""
+        return None
+
+    def posteriors(self) -> np.ndarray | None:
+        """The probability of each of its components for each distinct row, float64 (d, k)."""
+        return None

@@ -1,6 +1,7 @@
 """The input of clustering: distinct rows, the number of faces that share each, and attribute weights.
 
-`from_bits`, `from_codes` and `from_values` create `Points`; they raise ValueError for invalid weights or values.
+`from_bits`, `from_codes`, `from_values` and `from_partial` create `Points`; they raise ValueError for invalid weights
+or values.
 `inertia` evaluates a clustering, and `renumber_by_size` brings cluster numbers into a standard order.
 """
 
@@ -24,7 +25,7 @@ MIN_WEIGHT, MAX_WEIGHT = 1e-12, 1e12
 class Points:
     """The d distinct rows among n faces, in order of first appearance.
 
-    `rows`: (d, a), uint8 0/1 attributes or float32 values (scores, embeddings).
+    `rows`: (d, a), uint8 0/1 attributes or float32 values (scores, embeddings; or 0, 1 and NaN for missing values).
     `counts`: int64 (d,), the number of faces that share each row.
     `inverse`: int64 (n,), the index of each face's row.
     `weights`: float64 (a,), factors of the columns; they are applied before distances are computed.
@@ -41,6 +42,11 @@ class Points:
     def faces(self) -> int:
         """n, the number of faces."""
         return len(self.inverse)
+
+    @cached_property
+    def has_missing(self) -> bool:
+        """Whether some values are missing (see `from_partial`). Such rows have no distances."""
+        return self.packed_codes is None and bool(np.isnan(self.rows).any())
 
     @cached_property
     def weighted_rows(self) -> np.ndarray:
@@ -112,6 +118,14 @@ def from_values(values: np.ndarray, weights: np.ndarray | None = None) -> Points
     first, counts, inverse = vectors.find_distinct(values)
     rows = values if len(first) == len(values) else values[first]
     return Points(rows, counts, inverse, _weights_or_ones(weights, values.shape[1]))
+
+
+def from_partial(attributes: np.ndarray, weights: np.ndarray | None = None) -> Points:
+    """Points of 0/1 attributes of which some are missing: float32 (n, a) of 0, 1 and NaN."""
+    if not (np.isnan(attributes) | (attributes == 0) | (attributes == 1)).all():
+        raise ValueError("attributes must be 0, 1 or NaN")
+    first, counts, inverse = vectors.find_distinct(np.where(np.isnan(attributes), np.float32(2), attributes))
+    return Points(attributes[first], counts, inverse, _weights_or_ones(weights, attributes.shape[1]))
 
 
 def _weights_or_ones(weights: np.ndarray | None, columns: int) -> np.ndarray:

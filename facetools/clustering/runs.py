@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from facetools.clustering.method import Method, Parameters
+from facetools.clustering.method import Components, Method, Parameters
 from facetools.clustering.points import Points, inertia, renumber_by_size
 from facetools.clustering.silhouette import mean_silhouette
 
@@ -26,6 +26,8 @@ METHODS = {
     "birch": "Birch",
     "spectral": "Spectral",
     "optics": "OPTICS",
+    "kmedians": "KMedians",
+    "mixture": "Mixture",
 }
 
 
@@ -36,11 +38,17 @@ class Clustering:
     `labels`: int32 (n,), the cluster of each face; 0 is the largest cluster, -1 is noise.
     `figures`: `method`, `parameters`, `clusters`, `noise` (faces), `noise_share` (of all faces), `inertia` (see
     points.inertia), `silhouette` (euclidean, without weights and noise; None if undefined or not computed), `faces`,
-    `distinct_codes` (distinct rows), and `seconds` per stage.
+    `distinct_codes` (distinct rows), and `seconds` per stage. A mixture adds `log_likelihood`, `bic`, `icl` and
+    `entropy`; K-Medians adds `l1`. Inertia and silhouette are None for rows with missing values.
+    `components`: the components of a mixture, else None.
+    `posteriors`: float64 (d, components), the probability of each component for each distinct row (see
+    Points.inverse); None if not requested.
     """
 
     labels: np.ndarray
     figures: dict[str, Any]
+    components: Components | None = None
+    posteriors: np.ndarray | None = None
 
 
 def load_method(name: str) -> type[Method]:
@@ -57,6 +65,11 @@ def methods_using(parameter: str) -> list[str]:
         for name in METHODS
         if (load_method(name).uses_gpu if parameter == "device" else parameter in load_method(name).parameter_names)
     ]
+
+
+def supports_missing(names: Iterable[str]) -> bool:
+    """Whether all methods `names` can cluster rows with missing values (see points.from_partial)."""
+    return all(load_method(name).supports_missing for name in names)
 
 
 def check_parameters(parameters: Parameters, name: str) -> None:
@@ -90,18 +103,25 @@ def check_k(k: int | None, name: str) -> None:
 
 
 def cluster(
-    points: Points, name: str, k: int | None, parameters: Parameters, *, with_silhouette: bool = True
+    points: Points,
+    name: str,
+    k: int | None,
+    parameters: Parameters,
+    *,
+    with_silhouette: bool = True,
+    with_posteriors: bool = False,
 ) -> Clustering:
     """Cluster `points` by the method `name` into `k` clusters.
 
-    `k` is None for methods that determine the number of clusters. Raises ValueError for invalid arguments,
-    MemoryLimitError if memory does not suffice.
+    `k` is None for methods that determine the number of clusters. Only a mixture has posteriors. Raises ValueError for
+    invalid arguments, MemoryLimitError if memory does not suffice.
     """
     check_parameters(parameters, name)
     check_k(k, name)
     started = time.perf_counter()
     method = _start(points, name, parameters)
-    return _run(method, points, name, k, parameters, started, with_silhouette=with_silhouette)
+    clustering = _run(method, points, name, k, parameters, started, with_silhouette=with_silhouette)
+    return replace(clustering, posteriors=method.posteriors()) if with_posteriors else clustering
 
 
 def compare(
@@ -147,6 +167,8 @@ def _start(points: Points, name: str, parameters: Parameters) -> Method:
     if not points.faces:
         raise ValueError("there are no faces to cluster")
     method = load_method(name)
+    if points.has_missing and not method.supports_missing:
+        raise ValueError(f"the method {name} cannot cluster rows with missing values; use --method mixture")
     if "metric" in method.parameter_names and parameters.metric == "cosine":
         points.check_directions()
     return method(points, parameters)
@@ -179,10 +201,14 @@ def _run(
     is_per_row = len(labels) == len(points.counts)
     labels = renumber_by_size(labels, points.counts if is_per_row else None)
     cluster_end = time.perf_counter()
+    has_distances = not points.has_missing
+    with_silhouette &= has_distances
     silhouette = mean_silhouette(points, labels, parameters.jobs, parameters.monitor) if with_silhouette else None
     silhouette_end = time.perf_counter()
     face_labels = labels[points.inverse] if is_per_row else labels
     used_parameters = {field: getattr(parameters, field) for field in method.parameter_names}
+    if "redo" in used_parameters:
+        used_parameters["redo"] = parameters.redo or method.default_redo
     noise = int((face_labels < 0).sum())
     figures = {
         "method": name,
@@ -190,8 +216,9 @@ def _run(
         "clusters": int(labels.max(initial=-1)) + 1,
         "noise": noise,
         "noise_share": round(noise / points.faces, 6),
-        "inertia": inertia(points, labels, metric),
+        "inertia": inertia(points, labels, metric) if has_distances else None,
         "silhouette": silhouette,
+        **method.figures(),
         "faces": points.faces,
         "distinct_codes": len(points.counts),
         "seconds": {
@@ -199,4 +226,4 @@ def _run(
             "silhouette": round(silhouette_end - cluster_end, 3),
         },
     }
-    return Clustering(face_labels, figures)
+    return Clustering(face_labels, figures, method.components())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,10 +30,17 @@ from facetools.commands.running import command
 if TYPE_CHECKING:
     import numpy as np
 
-    from facetools.clustering import Parameters, Points
+    from facetools.clustering import Clustering, Parameters, Points
+    from facetools.clustering.rules import Rule
     from facetools.table.columns import Table
 
 COMPARISON = "Comparison options"
+
+#: The rules of more clusters than this are not printed.
+MAX_PRINTED_RULES = 20
+
+#: Rows with posteriors that are written at a time.
+POSTERIOR_ROWS = 8192
 
 #: The field of clustering.Parameters that each option of a method sets.
 PARAMETER_OF_OPTION = {
@@ -45,7 +52,7 @@ PARAMETER_OF_OPTION = {
     "birch_threshold": "threshold",
 }
 
-MethodName = Literal["kmeans", "agglomerative", "dbscan", "birch", "spectral", "optics"]
+MethodName = Literal["kmeans", "kmedians", "mixture", "agglomerative", "dbscan", "birch", "spectral", "optics"]
 
 
 @command
@@ -100,11 +107,13 @@ def fa_cluster(
         ),
     ] = "kmeans",
     redo: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="N", help="K-Means: number of starts; the result of lowest inertia wins.", rich_help_panel=METHOD
+            metavar="N",
+            help="K-Means, K-Medians, mixture: number of starts; the best result wins. By default 10; K-Means: 1.",
+            rich_help_panel=METHOD,
         ),
-    ] = 1,
+    ] = None,
     linkage: Annotated[
         Literal["ward", "complete", "average", "single"],
         typer.Option(help="Agglomerative: linkage criterion.", rich_help_panel=METHOD),
@@ -157,11 +166,19 @@ def fa_cluster(
     ] = "kmeans,agglomerative,dbscan",
     output: Output = "-",
     format: Format = None,
+    soft_labels: Annotated[
+        bool,
+        typer.Option(
+            "--soft-labels",
+            help="Mixture: also write the probability of each cluster for each face, as JSONL key posteriors.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     summary: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Also write parameters, inertia, silhouette and times as JSON.",
+            help="Also write parameters, inertia, silhouette, times and the rule of each cluster as JSON.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -180,7 +197,15 @@ def fa_cluster(
       fa-cluster list_attr_celeba.txt -k 8 --attributes Smiling,Male,Young,Eyeglasses > clusters.jsonl
       fa-cluster scores.npy --attributes paper10 --compare 2:50 --methods kmeans,dbscan > comparison.jsonl
     """
-    from facetools.clustering import Monitor, Parameters, check_comparison, check_k, check_parameters, cluster
+    from facetools.clustering import (
+        Monitor,
+        Parameters,
+        check_comparison,
+        check_k,
+        check_parameters,
+        cluster,
+        supports_missing,
+    )
     from facetools.table import streams
 
     ks = _parse_range(compare)
@@ -215,6 +240,9 @@ def fa_cluster(
             "it writes JSONL records for several numbers of clusters; -k, --summary and --format npy do not apply",
             param_hint="--compare",
         )
+    if soft_labels and (ks is not None or method != "mixture"):
+        reason = "with --compare" if ks is not None else f"with the method {method}; it is for mixture"
+        refuse_unused(job.given, ["soft_labels"], reason)
     check_output(output, table=format is None)
     if summary is not None:
         check_output(summary, "--summary")
@@ -224,10 +252,12 @@ def fa_cluster(
     read_start = time.perf_counter()
     faces, encoding = streams.read_table(source)
     encoding = choose_encoding(format, output, encoding) if ks is None else "jsonl"
-    faces = _drop_invalid_scores(job, faces, column, soft)
+    if soft_labels and encoding == "npy":
+        raise typer.BadParameter("NPY has no column for posteriors; use --format jsonl", param_hint="--soft-labels")
+    faces = _drop_invalid_scores(job, faces, column, soft, allow_missing=supports_missing(method_names) and not soft)
     if not len(faces):
         raise CommandError("there are no faces to cluster")
-    points = _build_points(job, faces, attributes, column, threshold, soft, weights, frequencies)
+    points, names = _build_points(job, faces, attributes, column, threshold, soft, weights, frequencies)
     read_seconds = time.perf_counter() - read_start
     kind = "rows" if points.packed_codes is None else "codes"
     job.detail(
@@ -237,26 +267,45 @@ def fa_cluster(
         _write_comparison(job, points, method_names, ks, parameters, output)
         return
 
-    clustering = cluster(points, method, k, parameters, with_silhouette=summary is not None)
+    if points.has_missing and ks is None and encoding == "jsonl":
+        raise CommandError("some scores are missing (NaN), which JSONL cannot hold; use --format npy")
+    clustering = cluster(
+        points, method, k, parameters, with_silhouette=summary is not None, with_posteriors=soft_labels
+    )
     figures = clustering.figures
+    explain_start = time.perf_counter()
+    rules = _find_rules(job, points, clustering, names, summary)
+    explain_seconds = {} if rules is None else {"rules": round(time.perf_counter() - explain_start, 3)}
     write_start = time.perf_counter()
     with (
         streams.open_output(summary) if summary is not None else nullcontext() as summary_stream,
         streams.open_writer(output, encoding) as writer,
     ):
-        writer.write(_add_clusters(faces, clustering.labels))
+        for block in _labeled_blocks(faces, clustering, points):
+            writer.write(block)
         writer.close()
         if summary_stream is not None:
             seconds = {
                 "read": round(read_seconds, 3),
                 **figures["seconds"],
+                **explain_seconds,
                 "write": round(time.perf_counter() - write_start, 3),
             }
-            content = figures | {"seconds": seconds, "made_by": provenance(job, [source])}
+            explanations = _explanations(clustering, rules)
+            content = figures | {
+                **_components_record(clustering, names),
+                "seconds": seconds,
+                "explanations": explanations,
+                "made_by": provenance(job, [source]),
+            }
             summary_stream.write(json.dumps(content, indent=1).encode() + b"\n")
             summary_stream.flush()  # if this fails, the table is not written either
     if k is not None and figures["clusters"] < k:
         job.say(f"{method} left {k - figures['clusters']} of the {k} clusters empty")
+    if rules is not None and len(rules) <= MAX_PRINTED_RULES:
+        for number, rule in enumerate(rules):
+            if rule.other_share is not None:  # a cluster of all faces needs no rule
+                job.say(f"cluster {number} ({pluralize(rule.faces, 'face')}): {rule.text}")
     noise = f", {figures['noise']:,} noise ({figures['noise_share']:.1%})" if figures["noise"] else ""
     job.done(f"{pluralize(points.faces, 'face')} in {pluralize(figures['clusters'], 'cluster')}{noise}")
 
@@ -292,6 +341,61 @@ def _refuse_unused_options(
         refuse_unused(job.given, ["threshold"], "with --soft")
     if column == "labels":
         refuse_unused(job.given, ["threshold"], "on labels, which are 0 or 1")
+
+
+def _find_rules(
+    job: Job, points: Points, clustering: Clustering, names: tuple[str, ...], summary: str | None
+) -> list[Rule] | None:
+    """Return the rule of each cluster; None if there is no use for them, or no attributes to make rules of."""
+    from facetools.clustering.rules import rules_of_points
+
+    is_printed = clustering.figures["clusters"] <= MAX_PRINTED_RULES and not job.quiet
+    if points.packed_codes is None or not (is_printed or summary is not None):
+        return None
+    try:
+        with job.stage("the rules of the clusters") as progress:
+            return rules_of_points(points, clustering.labels, names, jobs=job.jobs, progress=progress)
+    except ValueError as error:  # too many attributes
+        job.say(f"no rules for the clusters; {error}")
+        return None
+
+
+def _explanations(clustering: Clustering, rules: list[Rule] | None) -> list[dict[str, object]]:
+    """Return the record of each cluster in the summary."""
+    import numpy as np
+
+    labels = clustering.labels
+    sizes = np.bincount(labels[labels >= 0], minlength=clustering.figures["clusters"]).tolist()
+    return [
+        {"cluster": number, "faces": size, "rule": None if rules is None else _rule_record(rules[number])}
+        for number, size in enumerate(sizes)
+    ]
+
+
+def _components_record(clustering: Clustering, names: tuple[str, ...]) -> dict[str, object]:
+    """Return the components of a mixture for the summary, in the order of the clusters; nothing for other methods."""
+    if clustering.components is None:
+        return {}
+    components = zip(clustering.components.weights.tolist(), clustering.components.probabilities.tolist(), strict=True)
+    return {
+        "components": [
+            {"weight": weight, "probabilities": dict(zip(names, row, strict=True))} for weight, row in components
+        ]
+    }
+
+
+def _rule_record(rule: Rule) -> dict[str, object]:
+    shares = {
+        "precision": rule.precision,
+        "recall": rule.recall,
+        "f1": rule.f1,
+        "other_faces": rule.other_share,
+    }
+    return {
+        "text": rule.text,
+        "literals": [{"attribute": literal.attribute, "present": literal.is_present} for literal in rule.literals],
+        **{name: None if share is None else round(share, 6) for name, share in shares.items()},
+    }
 
 
 def _write_comparison(
@@ -333,8 +437,10 @@ def _parse_range(compare: str | None) -> range | None:
     return range(first, last + 1)
 
 
-def _drop_invalid_scores(job: Job, faces: Table, column: str | None, soft: bool) -> Table:
-    """Return the faces whose scores are all numbers in range, and report the others."""
+def _drop_invalid_scores(
+    job: Job, faces: Table, column: str | None, soft: bool, *, allow_missing: bool = False
+) -> Table:
+    """Return the faces whose scores are all numbers in range, and report the others. NaN is a missing score."""
     import numpy as np
 
     from facetools.clustering.vectors import MAX_VALUE
@@ -342,6 +448,8 @@ def _drop_invalid_scores(job: Job, faces: Table, column: str | None, soft: bool)
     if faces.scores is None or column == "labels":
         return faces
     is_valid = np.abs(faces.scores.values) <= MAX_VALUE
+    if allow_missing:
+        is_valid |= np.isnan(faces.scores.values)
     valid = is_valid.all(axis=1)
     if valid.all():
         return faces
@@ -362,8 +470,8 @@ def _build_points(
     soft: bool,
     weights: str,
     frequencies: str,
-) -> Points:
-    """Return the points to cluster: the selected attributes of the faces, with their weights."""
+) -> tuple[Points, tuple[str, ...]]:
+    """Return the points to cluster, the selected attributes of the faces with their weights, and the attributes."""
     import numpy as np
 
     from facetools.clustering import points
@@ -377,9 +485,10 @@ def _build_points(
         refuse_unused(job.given, ["threshold", "column"], "on packed codes")
         selected = select_attributes(attributes, names) if attributes else names
         if selected == names:
-            return points.from_codes(faces.codes, len(names))
+            return points.from_codes(faces.codes, len(names)), names
         bits = unpack(faces.codes, len(names))
-        return points.from_bits(np.ascontiguousarray(bits[:, [names.index(name) for name in selected]]))
+        chosen = np.ascontiguousarray(bits[:, [names.index(name) for name in selected]])
+        return points.from_bits(chosen), selected
     columns = faces.labels if column == "labels" or (column is None and faces.scores is None) else faces.scores
     if columns is None:
         raise CommandError(f"the table has no column '{column or 'scores'}'; fa-predict makes one")
@@ -388,13 +497,18 @@ def _build_points(
     is_scores = columns is faces.scores
     if not is_scores:
         refuse_unused(job.given, ["threshold"], "on labels, which are 0 or 1")
-    if is_scores and not soft and len(values) and (values.min() < 0 or values.max() > 1):
+    # Of the numbers among the values: NaN is a missing score.
+    smallest, largest = np.fmin.reduce(values, axis=None, initial=0), np.fmax.reduce(values, axis=None, initial=0)
+    if is_scores and not soft and (smallest < 0 or largest > 1):
         raise CommandError("some values are outside 0 to 1, so they are not scores; --soft clusters them as they are")
     present = values >= threshold if is_scores else values != 0
     attribute_weights = _attribute_weights(weights, frequencies, selected, present)
     if soft:
-        return points.from_values(values.astype(np.float32, copy=False), attribute_weights)
-    return points.from_bits(np.ascontiguousarray(present).view(np.uint8), attribute_weights)
+        return points.from_values(values.astype(np.float32, copy=False), attribute_weights), selected
+    if is_scores and np.isnan(values.min(initial=0)):
+        partial = np.where(np.isnan(values), np.float32(np.nan), present.astype(np.float32))
+        return points.from_partial(partial, attribute_weights), selected
+    return points.from_bits(np.ascontiguousarray(present).view(np.uint8), attribute_weights), selected
 
 
 def _attribute_weights(
@@ -449,11 +563,29 @@ def _read_weights(path: str) -> dict[str, float]:
     return weights
 
 
-def _add_clusters(faces: Table, labels: np.ndarray) -> Table:
-    """Return the table with a cluster column. Packed codes are dropped: a face table has no column for them."""
+def _labeled_blocks(faces: Table, clustering: Clustering, points: Points) -> Iterator[Table]:
+    """Yield the table with a cluster column, and with posteriors if there are any.
+
+    Packed codes are dropped: a face table has no column for them. Posteriors come block by block, because their Python
+    objects take much memory.
+    """
     from dataclasses import replace
 
-    return replace(faces, cluster=labels, codes=None)
+    import numpy as np
+
+    faces = replace(faces, cluster=clustering.labels, codes=None)
+    if clustering.posteriors is None:
+        yield faces
+        return
+    for first in range(0, len(faces), POSTERIOR_ROWS):
+        rows = np.arange(first, min(first + POSTERIOR_ROWS, len(faces)))
+        block = faces.take(rows)
+        posteriors = clustering.posteriors[points.inverse[rows]].round(6).tolist()
+        extras = block.extras or [{}] * len(rows)
+        yield replace(
+            block,
+            extras=[extra | {"posteriors": values} for extra, values in zip(extras, posteriors, strict=True)],
+        )
 
 
 main = fa_cluster

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facetools.clustering.explanation import AttributeDifferences, attribute_differences
+from facetools.clustering.points import from_bits
+from facetools.clustering.rules import MAX_VARYING, Rule, rules_of_points
 from facetools.images.decoding import decode_image
 from facetools.images.reading import ImageError
 from facetools.prediction import metrics
@@ -75,6 +78,7 @@ def build_report(
             f"prominent is {prominent:g} and noisy is {noisy:g}; they must be from 0 to 1, with noisy below prominent"
         )
     names, present, source = _present_attributes(table, threshold)
+    table_names, table_present = names, present
     order = np.argsort(-present.mean(0), kind="stable") if len(table) and names else np.arange(0)
     names, present = [names[index] for index in order], present[:, order]
 
@@ -85,13 +89,16 @@ def build_report(
     photos = number_photos(table)
     photo_counts = count_photos(photos, positions, len(sizes)) if shown else []
     samples = _sample_faces(table, positions, numbers, sizes, shown, seed, faces_per_cluster)
-    frequencies = _cluster_frequencies(present, positions, sizes) if names and shown else None
+    differences = _attribute_differences(present, positions, sizes) if names and shown else None
+    rules = _find_rules(table_names, table_present, positions, by_size[:max_clusters])
     clusters = [
         Cluster(
             int(numbers[position]),
             int(sizes[position]),
             photo_counts[position],
-            None if frequencies is None else frequencies[position],
+            None if differences is None else differences.shares[position],
+            None if differences is None else differences.of_cluster(position),
+            rules.get(position),
             sample,
             sample_thumbnails,
             _eigenface_thumbnails(int(numbers[position]), (eigenfaces or {}).get(int(numbers[position]))),
@@ -168,10 +175,25 @@ def _cluster_sizes(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return numbers, positions, sizes
 
 
-def _cluster_frequencies(present: np.ndarray, positions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The share of each cluster's faces with each attribute, float64 (k, a), from `present` bool (n, a)."""
+def _attribute_differences(present: np.ndarray, positions: np.ndarray, sizes: np.ndarray) -> AttributeDifferences:
+    """The share of each cluster's faces with each attribute, compared with all faces, from `present` bool (n, a)."""
     counts = [np.bincount(positions[column], minlength=len(sizes)) for column in present.T]
-    return np.stack(counts, axis=1) / sizes[:, None]
+    return attribute_differences(np.stack(counts, axis=1), sizes)
+
+
+def _find_rules(
+    names: Sequence[str], present: np.ndarray, positions: np.ndarray, shown: Sequence[int]
+) -> dict[int, Rule]:
+    """The rules of the clusters at the positions `shown`, from `present` bool (n, a); empty if there are too many
+    attributes. The order of the attributes is that of the table, so that fa-cluster finds the same rules."""
+    varying = np.flatnonzero(present.any(axis=0) & ~present.all(axis=0)).tolist()
+    if not shown or not names or len(varying) > MAX_VARYING:
+        return {}
+    bits = np.ascontiguousarray(present[:, varying])
+    labels = np.full(int(positions.max()) + 1, -1, np.int32)  # clusters that are not shown are other faces
+    labels[shown] = np.arange(len(shown))
+    rules = rules_of_points(from_bits(bits), labels[positions], [names[index] for index in varying])
+    return dict(zip(shown, rules, strict=True))
 
 
 def _sample_faces(

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetools.report.formatting import format_count, format_share, noise_share
-from facetools.report.model import Cluster, PhotoCount, Report
+from facetools.clustering.explanation import AttributeDifferences
+from facetools.clustering.rules import Rule
+from facetools.report.formatting import (
+    format_count,
+    format_interval,
+    format_lift,
+    format_name,
+    format_residual,
+    format_share,
+    noise_share,
+    replace_controls,
+)
+from facetools.report.model import WIDE_INTERVAL, Cluster, PhotoCount, Report
 
 ACCURACY_NOTE = (
     "All values are percentages. Present is the share of faces labeled with the attribute. Majority is the"
@@ -26,6 +37,17 @@ COMPARISON_NOTE = (
     "Noise is the number of faces in no cluster; the silhouette excludes them. Inertia is the sum of squared distances"
     " of faces to the mean of their cluster, or of 1 − cos for the cosine metric; lower is better for the same number"
     " of clusters."
+)
+
+RULE_NOTE = (
+    "The bold line of a cluster is its rule: the shortest conjunction of at most three attributes, present or absent,"
+    " whose F1 is at most 0.01 below the best. F1 is the harmonic mean of precision, the share of the selected faces"
+    " that are in the cluster, and recall, the share of the cluster that is selected."
+)
+LIFT_NOTE = (
+    "× is the lift: the share of the cluster's faces with the attribute, divided by that of all faces. The attributes"
+    " below a rule have the largest standardised residuals: their difference from all faces, in standard deviations of"
+    " chance. A range is the 95% confidence interval of the share, if it is wider than 10 percentage points."
 )
 
 
@@ -79,6 +101,41 @@ def overview(report: Report) -> str:
 def cluster_size(cluster: Cluster) -> str:
     """The number of faces in the cluster, and of the photographs that they come from."""
     return " ".join(_counted_faces(cluster.faces, cluster.photos))
+
+
+def rule_conditions(rule: Rule) -> str:
+    """The literals of a rule, such as `Male, not Young`."""
+    return replace_controls(rule.conditions)
+
+
+def rule_shares(rule: Rule) -> str:
+    """What follows the literals of a rule: how many faces it holds for."""
+    others = "" if rule.other_share is None else f" and {format_share(rule.other_share)} of other faces"
+    return (
+        f"holds for {format_share(rule.recall)} of the cluster{others}"
+        f" (precision {format_share(rule.precision)}, recall {format_share(rule.recall)})"
+    )
+
+
+def distinctive_attributes(report: Report, cluster: Cluster) -> list[tuple[str, str]]:
+    """The name of each attribute that distinguishes the cluster, and its share and lift. A share that is uncertain has
+    its confidence interval."""
+    differences = cluster.differences
+    if differences is None:
+        return []
+    chips = []
+    for index in report.distinctive_attributes(cluster):
+        low, high = float(differences.low[index]), float(differences.high[index])
+        interval = f" ({format_interval(low, high)})" if high - low > WIDE_INTERVAL else ""
+        figures = f"{format_share(differences.shares[index])}{interval} {format_lift(differences.lifts[index])}"
+        chips.append((format_name(report.attributes[index]), figures))
+    return chips
+
+
+def attribute_note(differences: AttributeDifferences, index: int) -> str:
+    """The standardised residual and the confidence interval of one attribute of a cluster."""
+    interval = format_interval(float(differences.low[index]), float(differences.high[index]))
+    return f"residual {format_residual(differences.residuals[index])}, 95% interval {interval}"
 
 
 def clusters_summary(report: Report) -> str:

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from facetools.clustering.rules import format_share as format_share  # the page, the text and fa-cluster share it
+
 #: Separates thousands; does not break at the end of a line.
 THIN_SPACE = "\u202f"
 
@@ -36,18 +38,24 @@ def format_count(value: float) -> str:
     return f"{value:,.{0 if value == int(value) else 1}f}".replace(",", THIN_SPACE)
 
 
-def format_share(share: float) -> str:
-    """A share from 0 to 1 in whole percent; 0% and 100% only if exactly none or all."""
-    if 0 < share < 0.005:
-        return "<1%"
-    if 0.995 <= share < 1:
-        return ">99%"
-    return f"{100 * share:.0f}%"
+def format_lift(lift: float) -> str:
+    """A lift as a factor, such as ×2.3 or ×0.04; a dash if it is NaN."""
+    if math.isnan(lift):
+        return "–"
+    if 0 < lift < 0.005:
+        return "×<0.01"
+    digits = 0 if lift >= 9.95 or lift == 0 else 1 if lift >= 0.995 else 2
+    return f"×{lift:.{digits}f}"
 
 
-def format_points(difference: float) -> str:
-    """A difference of two shares in whole percentage points, with its sign."""
-    return f"{100 * difference:+.0f}".replace("-", "−")
+def format_residual(residual: float) -> str:
+    """A standardised residual with one decimal and its sign."""
+    return f"{residual:+.1f}".replace("-", "−")
+
+
+def format_interval(low: float, high: float) -> str:
+    """An interval of shares in whole percent, such as 28–63%."""
+    return f"{100 * low:.0f}–{100 * high:.0f}%"
 
 
 def format_parameters(record: Mapping[str, Any], leave_out: Sequence[str] = ()) -> str:

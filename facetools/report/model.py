@@ -11,10 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from facetools.clustering.explanation import AttributeDifferences
+from facetools.clustering.rules import Rule
 from facetools.table.attributes import FREQUENCIES
 
-#: An attribute is distinctive of a cluster if its frequency differs at least this much from that among all faces.
-DISTINCTIVE_DIFFERENCE = 0.2
+#: An attribute is distinctive of a cluster if its standardised residual is at least this large, so that the difference
+#: from all faces is hardly due to chance (1 in 16 000 per attribute and cluster) ...
+DISTINCTIVE_RESIDUAL = 4.0
+
+#: ... and if the difference matters: its frequency differs at least this much from that of all faces, or is at least
+#: this many times as high.
+DISTINCTIVE_DIFFERENCE, DISTINCTIVE_LIFT = 0.2, 2.0
+
+#: The confidence interval of a share is shown if it is wider than this, as in clusters of up to a few hundred faces.
+WIDE_INTERVAL = 0.1
 
 #: The methods of the paper's table 1, as in `PUBLISHED_ACCURACIES`, and their names in the report.
 PUBLISHED_METHODS = {"paper": "Paper", "LNets+ANet": "LNets+ANet"}
@@ -65,14 +75,18 @@ class SampleFace:
 class Cluster:
     """A cluster: its `number` (NOISE for the faces in no cluster), its size in `faces` and the `photos` of these.
 
-    `frequencies` float64 (a,), the share of its faces with each attribute, or None without attributes; `samples`, faces
-    sampled from the cluster; `thumbnails`, those that could be read, with their pixels uint8 (h, w, 3).
+    `frequencies` float64 (a,), the share of its faces with each attribute; `differences`, how they differ from those of
+    all faces; both None without attributes. `rule`: the shortest rule that distinguishes the cluster; None for noise or
+    if there are too many attributes. `samples`, faces sampled from the cluster; `thumbnails`, those that could be read,
+    with their pixels uint8 (h, w, 3).
     """
 
     number: int
     faces: int
     photos: PhotoCount
     frequencies: np.ndarray | None
+    differences: AttributeDifferences | None
+    rule: Rule | None
     samples: list[SampleFace]
     thumbnails: list[tuple[SampleFace, np.ndarray]]
     eigenface: EigenfaceThumbnails | None
@@ -173,6 +187,11 @@ class Report:
         return [*self.clusters, *([self.noise] if self.noise else [])]
 
     @property
+    def has_rules(self) -> bool:
+        """Whether any of the clusters that are shown has a rule."""
+        return any(cluster.rule for cluster in self.clusters)
+
+    @property
     def celeba_frequencies(self) -> np.ndarray | None:
         """The frequency of each attribute in CelebA, float64 (a,), NaN where unknown; None if all are unknown."""
         frequencies = np.array([FREQUENCIES.get(name, math.nan) for name in self.attributes])
@@ -186,18 +205,16 @@ class Report:
         is_noisy = (cluster.frequencies > 0) & (cluster.frequencies <= self.noisy)
         return np.where(is_prominent, "prominent", np.where(is_noisy, "noisy", "")).tolist()
 
-    def distinctive_attributes(self, cluster: Cluster, limit: int = 5) -> list[tuple[str, float]]:
-        """Up to `limit` attributes whose frequency in the cluster differs most from that among all faces, each with
-        the difference; only differences of at least DISTINCTIVE_DIFFERENCE count."""
-        if cluster.frequencies is None:
+    def distinctive_attributes(self, cluster: Cluster, limit: int = 5) -> list[int]:
+        """The indices of up to `limit` attributes that distinguish the cluster from all faces (see
+        DISTINCTIVE_RESIDUAL), in descending order of the size of their standardised residual."""
+        if cluster.differences is None:
             return []
-        difference = cluster.frequencies - self.frequencies
-        order = np.argsort(-np.abs(difference), kind="stable")[:limit]
-        return [
-            (self.attributes[index], float(difference[index]))
-            for index in order
-            if abs(difference[index]) >= DISTINCTIVE_DIFFERENCE
-        ]
+        shares, lifts, residuals = cluster.differences.shares, cluster.differences.lifts, cluster.differences.residuals
+        matters = (np.abs(shares - self.frequencies) >= DISTINCTIVE_DIFFERENCE) | (lifts >= DISTINCTIVE_LIFT)
+        is_distinctive = (np.abs(residuals) >= DISTINCTIVE_RESIDUAL) & matters
+        order = np.argsort(-np.abs(residuals), kind="stable")
+        return order[is_distinctive[order]][:limit].tolist()
 
     @property
     def epochs(self) -> np.ndarray:

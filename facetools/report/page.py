@@ -77,7 +77,7 @@ def _environment() -> jinja2.Environment:
         "name": formatting.format_name,
         "count": formatting.format_count,
         "share": formatting.format_share,
-        "points": formatting.format_points,
+        "lift": formatting.format_lift,
         "jpeg": jpeg_data_url,
     }
     environment.globals |= {"captions": captions, "tables": tables}

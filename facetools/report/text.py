@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 
 from facetools.report import captions, tables
-from facetools.report.formatting import THIN_SPACE, format_count, format_name, format_points, format_share, shorten_path
+from facetools.report.formatting import THIN_SPACE, format_count, format_lift, format_name, format_share, shorten_path
 from facetools.report.model import Accuracy, Cluster, Report
 
 #: The width of the text in columns.
@@ -86,6 +86,7 @@ def _clusters(report: Report) -> list[str]:
             f" noisy attributes occur, but in at most {format_share(report.noisy)}."
             " Bar: faces of the cluster; |: all faces."
         )
+        lines += ["", *_wrap(f"{captions.RULE_NOTE} {captions.LIFT_NOTE}" if report.has_rules else captions.LIFT_NOTE)]
     for cluster in report.shown_clusters:
         lines += _cluster(report, cluster)
     return lines
@@ -96,15 +97,22 @@ def _cluster(report: Report, cluster: Cluster) -> list[str]:
         f"{cluster.title}: {captions.cluster_size(cluster)}, {format_share(cluster.faces / report.faces)} of all faces"
     )
     lines = ["", title, "-" * len(title)]
-    if cluster.frequencies is not None:
-        differences = report.distinctive_attributes(cluster)
-        if differences:
-            listed = ", ".join(f"{format_name(name)} {format_points(difference)}" for name, difference in differences)
-            lines += _wrap(f"Percentage points vs. all faces: {listed}")
-        for name, frequency, overall, mark in zip(
-            report.attributes, cluster.frequencies, report.frequencies, report.attribute_marks(cluster), strict=True
+    if cluster.rule:
+        lines += _wrap(f"{captions.rule_conditions(cluster.rule)} {captions.rule_shares(cluster.rule)}")
+    if cluster.differences is not None:
+        chips = captions.distinctive_attributes(report, cluster)
+        if chips:
+            lines += _wrap(f"Compared with all faces: {', '.join(f'{name} {figures}' for name, figures in chips)}")
+        for name, frequency, overall, lift, mark in zip(
+            report.attributes,
+            cluster.differences.shares,
+            report.frequencies,
+            cluster.differences.lifts,
+            report.attribute_marks(cluster),
+            strict=True,
         ):
-            lines.append(f"{_pad_name(name)}  {_bar(frequency, overall)} {format_share(frequency):>5}  {mark}")
+            figures = f"{format_share(frequency):>5} {format_lift(lift):>6}"
+            lines.append(f"{_pad_name(name)}  {_bar(frequency, overall)} {figures}  {mark}")
     if cluster.eigenface:
         caption = f"Eigenface: the mean of {format_count(cluster.eigenface.faces)} faces"
         ratios = ", ".join(f"{ratio:.1%}" for ratio, _ in cluster.eigenface.components)

@@ -207,7 +207,7 @@ def test_moves_leave_a_local_optimum_of_lloyds_iterations() -> None:
     values = np.float32(np.repeat(centers, 50, axis=0) + rng.normal(0, 0.5, (200, 2)))
     initial_centroids = np.array([values[0], values[1], values[50], values[100:].mean(0)])
     rows = VectorRows(values, np.ones(200, np.int64), 1, None)
-    local_optimum = kmeans._run_lloyd(rows, initial_centroids)
+    local_optimum = kmeans.run_lloyd(rows, initial_centroids)
     improved = kmeans._split_and_merge(rows, local_optimum, rng, lambda fraction: None)
     assert improved.inertia < local_optimum.inertia / 10
     assert (np.bincount(improved.labels) == 50).all()

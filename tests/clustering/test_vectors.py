@@ -14,6 +14,8 @@ from facetools.clustering.points import from_values
 from facetools.clustering.runs import METHODS, cluster
 from facetools.clustering.silhouette import mean_silhouette
 
+METHODS_FOR_VALUES = [method for method in METHODS if method not in ("kmedians", "mixture")]
+
 
 def random_groups(seed: int = 0, faces: int = 400) -> tuple[np.ndarray, np.ndarray]:
     """Well separated values, float32 (faces, 16), and the group of each face."""
@@ -66,7 +68,7 @@ def test_values_that_are_not_finite_or_too_large_are_rejected() -> None:
             from_values(np.full((2, 3), value, np.float32))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_FOR_VALUES)
 @pytest.mark.parametrize(("offset", "factor"), [(30_000, 1), (0, 1e20), (0, 1e-30)])
 def test_clusters_and_figures_do_not_depend_on_offset_and_scale(method: str, offset: float, factor: float) -> None:
     values, groups = random_groups()
@@ -92,7 +94,7 @@ def test_clusters_and_figures_do_not_depend_on_offset_and_scale(method: str, off
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_FOR_VALUES)
 def test_repeated_rows_give_the_clusters_of_distinct_rows(method: str, metric: str) -> None:
     values, groups = random_groups(faces=60)
     repetitions = np.random.default_rng(2).integers(1, 4, 60)

@@ -30,6 +30,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "kmeans_seed": codes.kmeans_seed,
     "kmeans_assign": codes.kmeans_assign,
     "kmeans_update": codes.kmeans_update,
+    "mixture_expect": codes.mixture_expect,
+    "mixture_posteriors": codes.mixture_posteriors,
     "_core.pack": _core.pack,
     "_core.unpack": _core.unpack,
     "_core.distinct": _core.distinct,
@@ -40,6 +42,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "_core.kmeans_seed": _core.kmeans_seed,
     "_core.kmeans_assign": _core.kmeans_assign,
     "_core.kmeans_update": _core.kmeans_update,
+    "_core.mixture_expect": _core.mixture_expect,
+    "_core.mixture_posteriors": _core.mixture_posteriors,
+    "_core.find_rules": _core.find_rules,
 }
 MUTATED_CALLS = 1000
 
@@ -55,6 +60,11 @@ def valid_arguments(name: str, rng: np.random.Generator) -> Arguments:
     method = str(rng.choice(list(codes.LINKAGE_METRICS)))
     # A merge of node m - 1 with the next code: a chain.
     tree = np.array([[d + m - 1 if m else 0, m + 1, m, m + 2] for m in range(d - 1)], np.float64).reshape(-1, 4)
+    mixture = {
+        "log_weights": -rng.random(clusters),
+        "log_present": -rng.random((clusters, attributes)),
+        "log_absent": -rng.random((clusters, attributes)),
+    }
     general = {"codes": faces.codes, "counts": faces.counts, "attributes": attributes, "threads": 2}
     arguments: dict[str, Arguments] = {
         "pack": {"rows": faces.rows, "threshold": 0.5, "threads": 2},
@@ -68,6 +78,11 @@ def valid_arguments(name: str, rng: np.random.Generator) -> Arguments:
         "kmeans_assign": {key: general[key] for key in ("codes", "counts", "threads")}
         | {"centroids": rng.random((clusters, attributes))},
         "kmeans_update": general | {"labels": labels, "clusters": clusters},
+        "mixture_expect": {key: general[key] for key in ("codes", "counts", "threads")} | mixture,
+        "mixture_posteriors": {key: general[key] for key in ("codes", "threads")} | mixture,
+        # Labels without gaps, with some noise.
+        "find_rules": {key: general[key] for key in ("codes", "counts", "threads")}
+        | {"labels": (np.arange(d) % (clusters + 1) - (clusters < d)).astype(np.int32), "clusters": clusters},
     }
     arguments["cut_tree"] = arguments["cut"]
     chosen = arguments[name.removeprefix("_core.")]
@@ -156,6 +171,10 @@ def check_result(name: str, arguments: Arguments, result: Any) -> None:
         labels, distances, inertia = result
         assert labels.min(initial=0) >= 0 and labels.max(initial=-1) < len(arguments["centroids"])
         assert np.isfinite(distances).all() and np.isfinite(inertia)
+    elif name == "find_rules":
+        literals, matches, selected = result
+        assert literals.min(initial=-1) >= -1 and literals.max(initial=-1) < 2 * 64 * np.shape(arguments["codes"])[1]
+        assert (matches <= selected).all() and selected.max(initial=0) <= np.sum(arguments["counts"])
     elif name == "kmeans_update":
         assert result[1].sum() <= np.sum(arguments["counts"])
     elif name == "kmeans_seed":

@@ -28,8 +28,10 @@
 #include "codes/distinct.hpp"
 #include "codes/kmeans.hpp"
 #include "codes/linkage.hpp"
+#include "codes/mixture.hpp"
 #include "codes/pack.hpp"
 #include "codes/parallel.hpp"
+#include "codes/rules.hpp"
 #include "codes/silhouette.hpp"
 #include "process/watchdog.hpp"
 #include "simd/kernels.hpp"
@@ -335,6 +337,85 @@ nb::object py_kmeans_seed(const Array2<std::uint64_t>& array, const Array1<std::
   return to_numpy(std::move(seeds), {clusters});
 }
 
+// Checks the parameters of a mixture; the arguments are those of Mixture.
+Mixture as_mixture(const Codes& codes, const Array1<double>& log_weights, const Array2<double>& log_present,
+                   const Array2<double>& log_absent) {
+  const std::size_t clusters = log_present.shape(0), attributes = log_present.shape(1);
+  check_attributes(codes, attributes);
+  require(clusters >= 1 && clusters <= INT32_MAX, "log_present: must have 1 to 2^31 - 1 rows");
+  require(log_absent.shape(0) == clusters && log_absent.shape(1) == attributes,
+          "log_absent: must have the shape of log_present");
+  require(log_weights.shape(0) == clusters, "log_weights: must have one element per cluster");
+  const auto is_valid = [](double x) { return x >= -1e4 && x <= 0; };
+  require(std::all_of(log_present.data(), log_present.data() + log_present.size(), is_valid),
+          "log_present: must be from -1e4 to 0");
+  require(std::all_of(log_absent.data(), log_absent.data() + log_absent.size(), is_valid),
+          "log_absent: must be from -1e4 to 0");
+  const double* end = log_weights.data() + clusters;
+  require(std::all_of(log_weights.data(), end, [&](double x) { return is_valid(x) || (std::isinf(x) && x < 0); }),
+          "log_weights: must be from -1e4 to 0, or -infinity");
+  require(std::any_of(log_weights.data(), end, is_valid), "log_weights: must not all be -infinity");
+  return {clusters, attributes, log_weights.data(), log_present.data(), log_absent.data()};
+}
+
+nb::tuple py_mixture_expect(const Array2<std::uint64_t>& array, const Array1<std::int64_t>& counts,
+                            const Array1<double>& log_weights, const Array2<double>& log_present,
+                            const Array2<double>& log_absent, int threads, const nb::object& report) {
+  const Codes codes = as_codes(array);
+  check_counts(codes, counts);
+  const Mixture mixture = as_mixture(codes, log_weights, log_present, log_absent);
+  MixtureCounts expected;
+  Progress progress = make_progress(report);
+  {
+    const nb::gil_scoped_release release;
+    expected = mixture_expect(codes, counts.data(), mixture, threads, progress);
+  }
+  return nb::make_tuple(to_numpy(std::move(expected.sizes), {mixture.clusters}),
+                        to_numpy(std::move(expected.present), {mixture.clusters, mixture.attributes}),
+                        to_numpy(std::move(expected.absent), {mixture.clusters, mixture.attributes}),
+                        expected.log_likelihood);
+}
+
+nb::object py_mixture_posteriors(const Array2<std::uint64_t>& array, const Array1<double>& log_weights,
+                                 const Array2<double>& log_present, const Array2<double>& log_absent, int threads,
+                                 const nb::object& report) {
+  const Codes codes = as_codes(array);
+  const Mixture mixture = as_mixture(codes, log_weights, log_present, log_absent);
+  std::vector<double> posteriors(codes.size * mixture.clusters);
+  Progress progress = make_progress(report);
+  {
+    const nb::gil_scoped_release release;
+    mixture_posteriors(codes, mixture, posteriors.data(), threads, progress);
+  }
+  return to_numpy(std::move(posteriors), {codes.size, mixture.clusters});
+}
+
+nb::tuple py_find_rules(const Array2<std::uint64_t>& array, const Array1<std::int64_t>& counts,
+                        const Array1<std::int32_t>& labels, std::size_t clusters, int threads,
+                        const nb::object& report) {
+  const Codes codes = as_codes(array);
+  check_counts(codes, counts);
+  require(labels.shape(0) == codes.size, "labels: must have one element per code");
+  require(clusters >= 1 && clusters <= codes.size, "clusters: must be from 1 to the number of codes");
+  std::vector<bool> has_faces(clusters);
+  for (std::size_t i = 0; i < codes.size; ++i) {
+    require(labels(i) >= -1 && labels(i) < static_cast<std::int64_t>(clusters),
+            "labels: must be from -1 to clusters - 1");
+    if (labels(i) >= 0) has_faces[static_cast<std::size_t>(labels(i))] = true;
+  }
+  require(std::find(has_faces.begin(), has_faces.end(), false) == has_faces.end(),
+          "labels: must occur for each cluster");
+  Rules rules;
+  Progress progress = make_progress(report);
+  {
+    const nb::gil_scoped_release release;
+    rules = find_rules(codes, counts.data(), labels.data(), clusters, threads, progress);
+  }
+  return nb::make_tuple(to_numpy(std::move(rules.literals), {clusters, max_literals, max_literals}),
+                        to_numpy(std::move(rules.matches), {clusters, max_literals}),
+                        to_numpy(std::move(rules.selected), {clusters, max_literals}));
+}
+
 // By signal number: status, grace and hands_over.
 using EndingTuples = std::map<int, std::tuple<int, double, bool>>;
 
@@ -372,6 +453,12 @@ NB_MODULE(_core, m) {
         "attributes"_a, "threads"_a, "report"_a.none());
   m.def("kmeans_seed", py_kmeans_seed, codes(), counts(), "attributes"_a, "clusters"_a, "seed"_a,
         nb::arg("values").noconvert().none(), "threads"_a, "report"_a.none());
+  m.def("mixture_expect", py_mixture_expect, codes(), counts(), nb::arg("log_weights").noconvert(),
+        nb::arg("log_present").noconvert(), nb::arg("log_absent").noconvert(), "threads"_a, "report"_a.none());
+  m.def("mixture_posteriors", py_mixture_posteriors, codes(), nb::arg("log_weights").noconvert(),
+        nb::arg("log_present").noconvert(), nb::arg("log_absent").noconvert(), "threads"_a, "report"_a.none());
+  m.def("find_rules", py_find_rules, codes(), counts(), nb::arg("labels").noconvert(), "clusters"_a, "threads"_a,
+        "report"_a.none());
   m.def("simd", [] { return kernels().name; });
 
   m.def("start_watchdog", [](int descriptor, const EndingTuples& endings) {

@@ -98,6 +98,8 @@ const Kernels& avx2_kernels() {
       .screen = screen<Avx2Floats>,
       .nearest_centroids = nearest_centroids,
       .seeding_potentials = seeding_potentials,
+      .mixture_posteriors = mixture_posteriors,
+      .add_posteriors = add_posteriors,
   };
   return level;
 }

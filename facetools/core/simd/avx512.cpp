@@ -81,6 +81,8 @@ const Kernels& avx512_kernels() {
       .screen = screen<Avx512Floats>,
       .nearest_centroids = nearest_centroids,
       .seeding_potentials = seeding_potentials,
+      .mixture_posteriors = mixture_posteriors,
+      .add_posteriors = add_posteriors,
   };
   return level;
 }

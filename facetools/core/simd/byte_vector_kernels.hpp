@@ -17,6 +17,7 @@
 #pragma once
 
 #include "simd/centroid_tables.hpp"
+#include "simd/mixture_tables.hpp"
 #include "simd/screen.hpp"
 #include "simd/small_clusters.hpp"
 #include "simd/weighted_euclidean.hpp"

@@ -113,6 +113,17 @@ struct Kernels {
   // sums[c] = sum over the rows of weight * min(distance, distance to centroid c), for 8 centroids.
   void (*seeding_potentials)(const double* tables, std::size_t planes, const std::uint8_t* rows, std::size_t count,
                              const double* weights, const double* distances, double* sums);
+
+  // posteriors[i] (8 groups): the probability of each cluster for each of `count` rows. The log-likelihood of row i is
+  // maxima[i] + log(sums[i]). log_weights: (8 groups,), 64-byte aligned like posteriors. tables: see mixture_tables.hpp.
+  void (*mixture_posteriors)(const double* tables, std::size_t planes, std::size_t groups, const double* log_weights,
+                             const std::uint8_t* rows, std::size_t count, double* posteriors, double* maxima,
+                             double* sums);
+
+  // histograms[p][v][c] += count * posterior of cluster c, over the rows whose byte p has value v. (planes, 256,
+  // 8 groups), 64-byte aligned.
+  void (*add_posteriors)(const double* posteriors, std::size_t groups, const std::uint8_t* rows, std::size_t planes,
+                         std::size_t count, const double* counts, double* histograms);
 };
 
 // The level of this process: the best that the processor supports, or the one that FACETOOLS_SIMD names.

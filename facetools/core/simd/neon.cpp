@@ -86,6 +86,8 @@ const Kernels& neon_kernels() {
       .screen = screen<NeonFloats>,
       .nearest_centroids = nearest_centroids,
       .seeding_potentials = seeding_potentials,
+      .mixture_posteriors = mixture_posteriors,
+      .add_posteriors = add_posteriors,
   };
   return level;
 }

@@ -1,5 +1,6 @@
 // The kernels in portable C++: the specification that every other level matches bit for bit.
 #include "simd/centroid_tables.hpp"
+#include "simd/mixture_tables.hpp"
 #include "simd/screen.hpp"
 #include "simd/small_clusters.hpp"
 #include "simd/weighted_euclidean.hpp"
@@ -98,6 +99,8 @@ const Kernels& portable_kernels() {
       .screen = screen<PortableFloats>,
       .nearest_centroids = nearest_centroids,
       .seeding_potentials = seeding_potentials,
+      .mixture_posteriors = mixture_posteriors,
+      .add_posteriors = add_posteriors,
   };
   return level;
 }
