@@ -23,6 +23,7 @@ COMMANDS = {
     "fa-predict": "predict the facial attributes of images",
     "fa-cluster": "cluster faces by their attributes",
     "fa-eigenface": "make the mean face and the eigenfaces of every cluster",
+    "fa-find": "find the faces that match a description",
     "fa-report": "report on faces, their attributes and their clusters",
 }
 SECTIONS = (

@@ -16,7 +16,7 @@ import typer
 from facetools import __version__
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("fa-align", "fa-augment", "fa-train", "fa-predict", "fa-cluster", "fa-eigenface", "fa-report")
+COMMANDS = ("fa-align", "fa-augment", "fa-train", "fa-predict", "fa-cluster", "fa-eigenface", "fa-find", "fa-report")
 
 
 def module_name(command: str) -> str:

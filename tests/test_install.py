@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("align", "augment", "train", "predict", "cluster", "eigenface", "report")
+COMMANDS = ("align", "augment", "train", "predict", "cluster", "eigenface", "find", "report")
 
 #: The largest size of an environment with the light install, pip included, in MB.
 LIGHT_MB = 600

@@ -18,13 +18,17 @@ _facetools() {
         "fa-predict --on-error") words="report skip stop" ;;
         "fa-cluster --column") words="scores labels" ;;
         "fa-cluster --frequencies") words="celeba data" ;;
-        "fa-cluster --method") words="kmeans agglomerative dbscan birch spectral optics" ;;
+        "fa-cluster --method") words="kmeans kmedians mixture agglomerative dbscan birch spectral optics" ;;
         "fa-cluster --linkage") words="ward complete average single" ;;
         "fa-cluster --metric") words="euclidean manhattan cosine l1 l2" ;;
         "fa-cluster --engine") words="auto sklearn" ;;
         "fa-cluster --format") words="jsonl npy" ;;
         "fa-cluster --on-error") words="report skip stop" ;;
         "fa-eigenface --on-error") words="report skip stop" ;;
+        "fa-find --ranking") words="mixture log-odds" ;;
+        "fa-find --by") words="face photo" ;;
+        "fa-find --format") words="jsonl npy" ;;
+        "fa-find --on-error") words="report skip stop" ;;
         "fa-report --format") words="html text" ;;
         "fa-report --on-error") words="report skip stop" ;;
     esac
@@ -34,8 +38,9 @@ _facetools() {
             fa-augment) words="--null -0 --truncated --copies --rotation --shift --shear --zoom --flip --no-flip --brightness --contrast --saturation --grayscale --output -o --size --format --sheet --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-train) words="--labels --attributes --valid-share --cache --null -0 --truncated --backbone --weights --head --dropout --image-size --first-stride --flip-average --no-flip-average --recipe --epochs --batch --loss --optimizer --learning-rate --lr --weight-decay --schedule --final-rate --freeze-epochs --mixup --averaging --distillation --teacher --growth --amp --sync-batchnorm --no-sync-batchnorm --augment --no-augment --rotation --shift --shear --zoom --flip --no-flip --brightness --contrast --saturation --grayscale --output -o --resume --wait --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-predict) words="--partition --labels --null -0 --truncated --model -m --thresholds --batch --output -o --format --resume --parts --wait --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
-            fa-cluster) words="--attributes --column --threshold --soft --weights --frequencies -k --method --redo --linkage --metric --eps --min-samples --birch-threshold --engine --compare --methods --output -o --format --summary --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
+            fa-cluster) words="--attributes --column --threshold --soft --weights --frequencies -k --method --redo --linkage --metric --eps --min-samples --birch-threshold --engine --compare --methods --output -o --format --soft-labels --summary --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-eigenface) words="--truncated --components --size --color --gray --output -o --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
+            fa-find) words="--queries --like --model -m --ranking --count -n --at-least --by --terms --output -o --format --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
             fa-report) words="--eigenfaces --comparison --history --labels --truncated --title --faces --max-clusters --prominent --noisy --output -o --format --figures --seed --device --jobs -j --on-error --quiet -q --verbose -v --debug --version --help -h" ;;
         esac
     fi
@@ -45,4 +50,4 @@ _facetools() {
         COMPREPLY=($(compgen -f -- "$current"))
     fi
 }
-complete -o filenames -F _facetools fa-align fa-augment fa-train fa-predict fa-cluster fa-eigenface fa-report
+complete -o filenames -F _facetools fa-align fa-augment fa-train fa-predict fa-cluster fa-eigenface fa-find fa-report

@@ -263,11 +263,13 @@ class _Evaluation:
             from facetools.prediction import metrics
 
             labels, scores = zip(*self._labels_and_scores, strict=True)
-            mean = metrics.mean_metrics(np.concatenate(labels), np.concatenate(scores))
+            truth, predicted = np.concatenate(labels), np.concatenate(scores)
+            mean = metrics.mean_metrics(truth, predicted)
             job.say(
                 f"{len(self._names)} attributes: mean accuracy {mean['accuracy']:.2%}, balanced accuracy "
                 f"{mean['balanced_accuracy']:.2%}, F1 {mean['f1']:.2%}, average precision "
-                f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}"
+                f"{mean['average_precision']:.2%}, average Hamming distance {mean['hamming']:.3f}, "
+                f"expected calibration error {metrics.calibration_error(truth, predicted):.2%}"
             )
         job.done(pluralize(self.rows, "face"))
 

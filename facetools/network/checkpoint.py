@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from facetools.network.architecture import ModelConfig
+from facetools.network.calibration import Calibration
 from facetools.network.tensor_files import TensorFileError, read_tensor_file
 
 #: The value of `format` in every checkpoint.
@@ -32,8 +33,8 @@ class Checkpoint:
     """The content of a checkpoint file.
 
     weights: arrays by the name of the tensor in the PyTorch model.
-    entries: the whole dictionary. It may hold `thresholds` (lists by criterion), `settings` (of the training) and
-        `made_by` (version, command line and inputs).
+    entries: the whole dictionary. It may hold `thresholds` (lists by criterion), `calibration` (lists by parameter),
+        `settings` (of the training) and `made_by` (version, command line and inputs).
     """
 
     path: Path
@@ -86,6 +87,11 @@ def parse_entries(path: Path, entries: dict[str, Any]) -> ModelConfig:
     for criterion, values in thresholds.items():
         if not isinstance(values, list) or len(values) != len(config.attributes) or not all(map(_is_share, values)):
             raise mismatch_error(path, f"its thresholds for {criterion} are not a number from 0 to 1 per attribute")
+    if "calibration" in entries:
+        try:
+            Calibration.from_entry(entries["calibration"], len(config.attributes))
+        except ValueError as error:
+            raise mismatch_error(path, error) from None
     return config
 
 

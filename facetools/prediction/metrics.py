@@ -10,6 +10,9 @@ import numpy as np
 #: The metrics that `mean_metrics` averages.
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 
+#: Bins of scores in `calibration_error`, as in Guo et al. 2017.
+CALIBRATION_BINS = 15
+
 
 def metrics_by_attribute(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, np.ndarray]:
     """Metrics per attribute, float64 (a,), from `labels` uint8 0/1 (n, a) and `scores` float (n, a), n > 0.
@@ -55,6 +58,22 @@ def mean_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5)
     metrics = metrics_by_attribute(labels, scores, threshold)
     means = {name: float(metrics[name].mean()) for name in MEASURES}
     return means | {"hamming": float((1 - metrics["accuracy"]).sum())}
+
+
+def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The expected calibration error, 0 to 1, of `labels` uint8 0/1 and `scores` (n, a), averaged over attributes.
+
+    The scores of an attribute are grouped into CALIBRATION_BINS bins of equal width from 0 to 1. Its error is the mean
+    over faces of |share of faces with the attribute - mean score| of the bin of each face (Guo, Pleiss, Sun and
+    Weinberger: On calibration of modern neural networks, ICML 2017, for one attribute as a binary classifier).
+    """
+    bins = np.clip((scores * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    errors = []
+    for attribute in range(labels.shape[1]):
+        differences = labels[:, attribute].astype(np.float64) - scores[:, attribute]
+        sums = np.bincount(bins[:, attribute], differences, CALIBRATION_BINS)
+        errors.append(np.abs(sums).sum() / len(labels))
+    return float(np.mean(errors))
 
 
 def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

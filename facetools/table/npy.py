@@ -44,12 +44,52 @@ def read_npy(stream: io.BufferedReader) -> Iterator[Table]:
         yield block
 
 
+def read_npy_rows(stream: io.BufferedReader, rows: int) -> Iterator[Table | np.ndarray]:
+    """Yield the .npy blocks of `stream` in pieces of at most `rows` rows, which need little memory.
+
+    A piece of a face table is a structured array, whose attributes are floats in `scores` and integers in `labels`, and
+    are not checked otherwise; `rows_to_table` checks and converts rows. Other arrays are yielded whole, as tables.
+    Raises TableError, with the block's number, for an invalid block.
+    """
+    number = 0
+    while stream.peek(1):
+        number += 1
+        try:
+            shape, order, dtype = _read_checked_header(stream)
+            if dtype.names is None or len(shape) != 1:
+                yield _to_table(_read_values(stream, shape, order, dtype))
+                continue
+            rows_to_table(np.zeros(0, dtype))
+            # An empty block has columns, too.
+            for start in range(0, max(1, shape[0]), rows):
+                count = min(rows, shape[0] - start)
+                yield _read_bytes(stream, count * dtype.itemsize).view(dtype)
+        except TableError as error:
+            raise TableError(f"NPY block {number}: {error}") from None
+
+
+def rows_to_table(array: np.ndarray) -> Table:
+    """Return the face table of a structured array (n,). Raises TableError if it is not one."""
+    return _structured_to_table(array)
+
+
 def _read_array(stream: io.BufferedReader) -> np.ndarray:
+    return _read_values(stream, *_read_checked_header(stream))
+
+
+def _read_checked_header(stream: io.BufferedReader) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
+    """Read a header, and refuse dtypes that cannot be read."""
     shape, order, dtype = _read_header(stream)
     if dtype.hasobject:
         raise TableError("it holds Python objects, which are not supported")
     if dtype.itemsize == 0 or any(dtype[field].itemsize == 0 for field in dtype.names or ()):
         raise TableError("it has a field without any data")
+    return shape, order, dtype
+
+
+def _read_values(
+    stream: io.BufferedReader, shape: tuple[int, ...], order: Literal["C", "F"], dtype: np.dtype
+) -> np.ndarray:
     data = _read_bytes(stream, math.prod(shape) * dtype.itemsize)
     try:
         return data.view(dtype).reshape(shape, order=order)

@@ -26,6 +26,7 @@ from facetools.images.cache import CachedImages
 from facetools.network import thresholds
 from facetools.network.architecture import ModelConfig
 from facetools.network.backbones import build_backbone
+from facetools.network.calibration import fit_calibration
 from facetools.network.cuda import use_cuda_graphs
 from facetools.network.inference import predict_probabilities, upload_as_float
 from facetools.network.model import AttributeNet, load_checkpoint, save_checkpoint
@@ -262,14 +263,16 @@ class Learner:
         self.save(path)
 
     def save_best(self, path: Path, labels: np.ndarray, scores: np.ndarray) -> None:
-        """Write a checkpoint of the validated network, with the best thresholds for the validation `labels` and
-        `scores`. Only the first process writes."""
+        """Write a checkpoint of the validated network, with the best thresholds and the calibration for the
+        validation `labels` and `scores`. Only the first process writes."""
         if self._group.process.is_first:
             chosen = {
                 criterion: thresholds.choose_thresholds(labels, scores, criterion).tolist()
                 for criterion in thresholds.THRESHOLD_CRITERIA
             }
-            save_checkpoint(path, self._eval_model, **self._metadata, progress=vars(self.progress), thresholds=chosen)
+            entries = {"thresholds": chosen, "calibration": fit_calibration(labels, scores).to_entry()}
+            metadata = self._metadata | {"progress": vars(self.progress)} | entries
+            save_checkpoint(path, self._eval_model, **metadata)
 
 
 def _copy_buffers(model: Module) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from facetools.table.attributes import CELEBA40, PAPER10, PAPER37
 from facetools.table.lists import read_attribute_list
 from tests.conftest import Run, SyntheticFaces, command
 
-COMMANDS = ("align", "augment", "train", "predict", "cluster", "eigenface", "report")
+COMMANDS = ("align", "augment", "train", "predict", "cluster", "eigenface", "find", "report")
 
 
 def parse_rows(output: bytes) -> list[dict]:
