@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts the tests in the background makes them and their child processes ignore Ctrl-C.
+# A shell that starts the tests in the background makes them and their child processes ignore Ctrl-C; nohup makes them
+# ignore SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
