@@ -186,7 +186,8 @@ def fa_align(
     job.process = process
     with join_processes(process, wait=wait, announce=job.announce) as group:
         model = load_detector(detector, job.device)
-        earlier = EarlierImages(output, sources, sheet) if output is not None else None
+        images = output if output is not None else sheet
+        earlier = None if images is None else EarlierImages(images, sources, sheet)
         photos = find_images(job, sources, null=null, exclude=earlier or (lambda path: False))
         if earlier is not None and earlier.count:
             job.say(f"passed over {pluralize(earlier.count, 'image')} that earlier runs have written")
@@ -199,7 +200,8 @@ def fa_align(
             unreadable = job.failures
             if in_parts:
                 plan: dict[str, Any] = {key: str(value) for key, value in vars(settings).items()}
-                plan |= {"detector": detector, "truncated": truncated, "output": output, "rows": photos.digest()}
+                plan |= {"detector": _identify(detector), "truncated": truncated, "output": output}
+                plan["rows"] = photos.digest()
                 table_parts = open_parts(
                     job,
                     group,
@@ -314,6 +316,15 @@ def _encode_sheet(photos: list[np.ndarray], sheet: str) -> bytes:
 
     rows = [photos[start : start + SHEET_COLUMNS] for start in range(0, len(photos), SHEET_COLUMNS)]
     return marks.add_mark(writing.encode_image(sheets.make_contact_sheet(rows, SHEET_HEIGHT), sheet_suffix(sheet)))
+
+
+def _identify(detector: str) -> str:
+    """What tells the detector from others: the hash of its file, or its name."""
+    import hashlib
+
+    if not detector.lower().endswith(".onnx"):
+        return detector
+    return hashlib.sha256(Path(detector).read_bytes()).hexdigest()
 
 
 def _read_limit(faces: str) -> int | None:

@@ -143,12 +143,14 @@ def find_partitions(
 
 def _is_table(source: str, stdin: io.BufferedReader | None) -> bool:
     """Whether a source is a face table. `stdin` is the stream of the source `-`, or None if it holds paths."""
+    from facetools.images.signatures import IMAGE_SUFFIXES
     from facetools.table.detection import is_table
 
     if source == "-":
         return stdin is not None and is_table(stdin.peek(1))
     path = Path(source)
-    if path.suffix == ".txt" or not path.is_file():
+    # A download that failed may have left an error message in JSON under the name of an image.
+    if path.suffix == ".txt" or path.suffix.lower() in IMAGE_SUFFIXES or not path.is_file():
         return False
     if path.suffix in (".gz", ".bz2", ".xz"):
         return path.stem.endswith((".jsonl", ".npy", ".json"))

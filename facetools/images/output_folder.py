@@ -52,6 +52,7 @@ class ImageFolder(ImageOutput):
         self._sources = sources
         self._names = names or FlatNames()
         self._origins = _Origins(folder)
+        self._written_stems: set[str] = set()
         self.replaced = 0
 
     def write(self, source: str, contents: Sequence[bytes], suffix: str) -> list[str]:
@@ -67,7 +68,9 @@ class ImageFolder(ImageOutput):
                 break
         for path, content in zip(paths, contents, strict=True):
             files.write_atomically(files.make_folder(path.parent) / path.name, add_mark(content, origin))
-        self.replaced += len(existing)
+        if stem not in self._written_stems:  # else it is the same source once more, in this run
+            self.replaced += len(existing)
+        self._written_stems.add(stem)
         return [str(path) for path in paths]
 
     def _is_replaceable(self, path: Path, origin: str) -> bool:
@@ -99,6 +102,7 @@ class ImageArchive(ImageOutput):
         self._archive = archive
         self._names = names
         self._origins = _Origins(path)
+        self._written_stems: set[str] = set()
         self.replaced = 0
 
     @classmethod
@@ -113,6 +117,9 @@ class ImageArchive(ImageOutput):
         """Write the images made from `source` under the names that ImageFolder gives them; return their paths."""
         stem = next(self._names.stems(source))
         names = self._names.number(stem, len(contents), suffix)
+        if stem in self._written_stems:  # the same source once more; a name may occur only once
+            return [f"{self._path}/{name}" for name in names]
+        self._written_stems.add(stem)
         for name, content in zip(names, contents, strict=True):
             self._archive.writestr(zipfile.ZipInfo(name), add_mark(content, self._origins.find(source)))
         return [f"{self._path}/{name}" for name in names]
@@ -168,18 +175,18 @@ class NestedNames(Names):
     def __init__(self, sources: Sequence[str], containers: Iterable[str]) -> None:
         """`containers` are folders and archives that contain some of `sources`, the paths of all images."""
         self._stems: dict[str, str] = {}
-        roots = tuple(sorted((f"{container.rstrip('/')}/" for container in containers), key=len, reverse=True))
-        outside = [os.path.abspath(source) for source in sources if not source.startswith(roots)]  # noqa: PTH100
-        common = f"{os.path.commonpath([os.path.dirname(path) for path in outside])}/" if outside else ""  # noqa: PTH120
+        roots = {container.rstrip("/") for container in containers}
+        outside = [_absolute(source) for source in sources if _path_in_root(source, roots) is None]
+        common = os.path.commonpath([os.path.dirname(path) for path in outside]) if outside else ""  # noqa: PTH120
         counts: dict[str, int] = {}
         used: set[str] = set()
         for source in sources:
             if source in self._stems:
                 continue
-            root = next((root for root in roots if source.startswith(root)), None)
-            inner = os.path.abspath(source).removeprefix(common) if root is None else source[len(root) :]  # noqa: PTH100
-            path = PurePosixPath(inner)
-            parts = [part for part in (*path.parent.parts, path.stem) if part not in ("", "/", "..")]
+            inner = _path_in_root(source, roots)
+            path = PurePosixPath(_absolute(source)[len(common) :] if inner is None else inner)
+            # Without its root, as `//` is one too, every path lies in the output.
+            parts = [part for part in (*path.parent.parts, path.stem) if part.strip("/") not in ("", "..")]
             stem = "/".join(map(_shorten, parts)) or "image"
             name = stem
             while name in used:
@@ -193,6 +200,21 @@ class NestedNames(Names):
         stem = self._stems[source]
         yield stem
         yield from (name for number in itertools.count(2) if (name := f"{stem}~{number}") not in self._used)
+
+
+def _path_in_root(source: str, roots: set[str]) -> str | None:
+    """The path of `source` below the innermost of `roots` that contains it, or None. `roots` do not end with a slash."""
+    end = source.rfind("/")
+    while end >= 0:
+        if source[:end].rstrip("/") in roots:
+            return source[end + 1 :]
+        end = source.rfind("/", 0, end)
+    return None
+
+
+def _absolute(path: str) -> str:
+    """The absolute path, which starts with one slash; abspath keeps two."""
+    return "/" + os.path.abspath(path).lstrip("/")  # noqa: PTH100
 
 
 def _shorten(stem: str) -> str:
