@@ -64,7 +64,7 @@ def describe_unusable(lines: list[str]) -> str:
     """What a list of paths probably is, given its first lines, none of which names a file. Empty if nothing fits."""
     first = lines[0].strip()
     if first.startswith(("{", "[")):
-        return "it looks like JSON; jq -r .path writes the paths of a face table"
+        return "it looks like a face table, whose name must end with .jsonl"
     if first.startswith("image_id") or (first.isdigit() and len(lines) > 1 and len(lines[1].split()) > 1):
         return "it looks like a list of attributes, as --labels reads it"
     return ""

@@ -80,11 +80,6 @@ def test_lists_of_powershell_are_read(faces: list[str], run: Run) -> None:
         (b"one.png\0two.png\0", [], "its paths end with NUL, as find -print0 writes them; add -0"),
         (b"one.png\ntwo.png\n", ["-0"], "its paths end with newlines, not with NUL; leave out -0"),
         (b"1\nSmiling Male Young\n", [], f"{NOTHING_OF_2}; it looks like a list of attributes, as --labels reads it"),
-        (
-            b'{"path": "one.png"}\n{"path": "two.png"}\n',
-            [],
-            f"{NOTHING_OF_2}; it looks like JSON; jq -r .path writes the paths of a face table",
-        ),
         (b"a 0\nb 1\nc 2\n", [], "none of its 3 lines names a file or folder; the first is a 0"),
     ],
 )
@@ -94,6 +89,12 @@ def test_what_is_no_list_of_paths_is_told_in_one_line(
     rows, messages = predict(run, "-", *options, check=1, input=data)
     assert rows == []
     assert messages == [f"fa-predict: standard input: {reason}"]
+
+
+def test_a_face_table_under_the_name_of_a_list_is_told(faces: list[str], run: Run) -> None:
+    Path("list.txt").write_text('{"path": "one.png"}\n{"path": "two.png"}\n')
+    reason = f"{NOTHING_OF_2}; it looks like a face table, whose name must end with .jsonl"
+    assert predict(run, "list.txt", check=1)[1] == [f"fa-predict: list.txt: {reason}"]
 
 
 def test_an_image_is_no_list(faces: list[str], run: Run) -> None:
