@@ -185,8 +185,7 @@ class NestedNames(Names):
                 continue
             inner = _path_in_root(source, roots)
             path = PurePosixPath(_absolute(source)[len(common) :] if inner is None else inner)
-            # Without its root, as `//` is one too, every path lies in the output.
-            parts = [part for part in (*path.parent.parts, path.stem) if part.strip("/") not in ("", "..")]
+            parts = [part for part in (*path.parent.parts, path.stem) if part not in ("", "/", "..")]
             stem = "/".join(map(_shorten, parts)) or "image"
             name = stem
             while name in used:
@@ -203,7 +202,7 @@ class NestedNames(Names):
 
 
 def _path_in_root(source: str, roots: set[str]) -> str | None:
-    """The path of `source` below the innermost of `roots` that contains it, or None. `roots` do not end with a slash."""
+    """The path of `source` below the innermost of `roots`, which do not end with a slash; None if it is in none."""
     end = source.rfind("/")
     while end >= 0:
         if source[:end].rstrip("/") in roots:
@@ -213,7 +212,7 @@ def _path_in_root(source: str, roots: set[str]) -> str | None:
 
 
 def _absolute(path: str) -> str:
-    """The absolute path, which starts with one slash; abspath keeps two."""
+    """The absolute path. It starts with one slash; abspath keeps two, which would be a root in the middle of a name."""
     return "/" + os.path.abspath(path).lstrip("/")  # noqa: PTH100
 
 

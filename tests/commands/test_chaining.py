@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facetools.commands.files import FoundImages
 from facetools.table import columns, streams
 from tests.conftest import Run, command, run_processes
 from tests.photos.markers import draw_photo, marker_file
@@ -73,6 +75,13 @@ def test_tables_in_npy_keep_their_columns(table: list[dict[str, Any]], run: Run,
     assert [(row["path"], row["cluster"]) for row in rows] == [(row["path"], row["cluster"]) for row in table]
     blocks = (tmp_path / "t.npy").read_bytes() * 2  # as a pipe carries them
     assert len(parse(run("predict", "-", "--format", "jsonl", cwd=tmp_path, input=blocks).stdout)) == 8
+    for input in ((tmp_path / "t.npy").read_bytes(), blocks):
+        copies = parse(run("augment", "-", "-o", "out", cwd=tmp_path, input=input).stdout)
+        assert [(copy["source"], copy["cluster"]) for copy in copies] == [
+            (row["path"], row["cluster"]) for row in table * (len(copies) // 4)
+        ]
+    np.save(tmp_path / "no.npy", np.zeros((2, 3), np.float32))
+    assert b"no.npy: the table has no column 'path'" in run("predict", "no.npy", cwd=tmp_path, check=1).stderr
 
 
 def test_rows_without_an_image_do_not_shift_the_others(table: list[dict[str, Any]], run: Run, tmp_path: Path) -> None:
@@ -92,13 +101,21 @@ def test_new_labels_replace_those_of_the_table(table: list[dict[str, Any]], run:
 
 
 def test_parts_keep_all_keys(table: list[dict[str, Any]], run: Run, tmp_path: Path) -> None:
-    expected = run("predict", "table.jsonl", cwd=tmp_path).stdout
-    run("predict", "table.jsonl", "-o", "s.jsonl", "--parts", "--batch", "1", cwd=tmp_path)
+    """Although one image is missing, and one is named twice with different keys."""
+    rows = [table[0], {**table[3], "path": "faces/none.png"}, table[1], {**table[0], "cluster": 9}, *table[2:]]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    expected = [rows[0], *rows[2:]]
+    run("predict", "rows.jsonl", "-o", "s.jsonl", "--parts", "--batch", "1", cwd=tmp_path, check=3)
     (tmp_path / "s.jsonl.parts" / "000002.jsonl").unlink()
-    run("predict", "table.jsonl", "-o", "s.jsonl", "--resume", "--batch", "1", cwd=tmp_path)
-    assert without_scores(parse((tmp_path / "s.jsonl").read_bytes())) == without_scores(parse(expected))
-    line = command("predict", "table.jsonl", "-o", "two.jsonl", "--batch", "1", "-j", "1")
-    assert [process.returncode for process in run_processes(2, line, cwd=tmp_path)] == [0, 0]
+    done = run("predict", "rows.jsonl", "-o", "s.jsonl", "--resume", "--batch", "1", cwd=tmp_path, check=3)
+    assert b"left out faces/none.png: was left out by an earlier run" in done.stderr
+    assert b"1 input was left out" in done.stderr
+    assert without_scores(parse((tmp_path / "s.jsonl").read_bytes())) == expected
+    line = command("predict", "rows.jsonl", "-o", "two.jsonl", "--batch", "1", "-j", "1")
+    first, second = run_processes(2, line, cwd=tmp_path)
+    assert first.returncode == 3, first.stderr
+    assert (first.stderr + second.stderr).count(b"left out faces/none.png") == 1
+    assert b"1 input was left out" in first.stderr
     assert (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "s.jsonl").read_bytes()
     run("predict", "table.jsonl", "-o", "t.jsonl", "--parts", cwd=tmp_path)
     changed = (tmp_path / "table.jsonl").read_text().replace('"cluster": 3', '"cluster": 7')
@@ -114,6 +131,12 @@ def test_copies_keep_the_photograph_of_their_face(table: list[dict[str, Any]], r
         assert {key: copy[key] for key in ("labels", "cluster", "source", "box")} == {
             key: row[key] for key in ("labels", "cluster", "source", "box")
         }
+    rows = [{**table[1], "path": "faces/none.png"}, table[1], table[0], {**table[0], "cluster": 9}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    copies = parse(run("augment", "-", "-o", "out", cwd=tmp_path, input=lines, check=3).stdout)
+    assert [(copy["original"], copy["cluster"]) for copy in copies] == [
+        (row["path"], row["cluster"]) for row in rows[1:]
+    ]
     (tmp_path / "plain.jsonl").write_text('{"path": "faces/0.png"}\n')
     (copy,) = parse(run("augment", "plain.jsonl", "-o", "out", cwd=tmp_path).stdout)
     assert copy["source"] == "faces/0.png" and "original" not in copy
@@ -126,6 +149,9 @@ def test_copies_keep_the_photograph_of_their_face(table: list[dict[str, Any]], r
         (("-", "faces"), '{"path": "faces/0.png"}\n', 2, b"standard input is a face table"),
         (("-",), '{"scores": {"Smiling": 1}}\n', 1, b"no column 'path'"),
         (("-",), '{"path": 3}\n', 1, b"line 1"),
+        (("-",), "[]", 1, b"the input has no rows"),
+        (("-",), "", 1, b"there are no images"),
+        (("empty.jsonl",), "", 1, b"empty.jsonl: the file is empty"),
         (("-",), '{"path": "faces/0.png"}\n{', 1, b"line 2"),
         (("table.jsonl", "--partition", "test"), "", 1, b"CelebA's layout"),
         (("table.jsonl", "-0"), "", 2, b"--null"),
@@ -135,6 +161,7 @@ def test_copies_keep_the_photograph_of_their_face(table: list[dict[str, Any]], r
 def test_tables_that_cannot_be_sources(
     arguments: tuple[str, ...], text: str, code: int, message: bytes, table: object, run: Run, tmp_path: Path
 ) -> None:
+    (tmp_path / "empty.jsonl").touch()
     done = run("predict", *arguments, cwd=tmp_path, input=text.encode(), check=code)
     assert message in done.stderr and not done.stdout
 
@@ -156,22 +183,57 @@ def test_photographs_go_to_a_report_in_one_stream(run: Run, tmp_path: Path) -> N
         command("align", "photos", "-o", "crops", "--detector", "markers.onnx"),
         command("predict", "-"),
         command("cluster", "-k", "1", "--attributes", "paper10"),
+        ["tee", "clusters.jsonl"],
+        command("eigenface", "-", "-o", "eigenfaces"),
     ]
-    line = " | ".join(f"'{step[0]}' {' '.join(step[1:])}" for step in steps)
+    line = " | ".join(shlex.join(step) for step in steps)
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=tmp_path, capture_output=True, check=True)
-    rows = parse(done.stdout)
+    (eigenface,) = parse(done.stdout)
+    assert (eigenface["cluster"], eigenface["faces"]) == (0, 12)
+    rows = parse((tmp_path / "clusters.jsonl").read_bytes())
     assert [(row["source"], row["face"]) for row in rows] == [
         (f"photos/{number}.png", face) for number in range(6) for face in range(2)
     ]
     assert all({"path", "scores", "cluster", "box", "landmarks", "transform"} <= row.keys() for row in rows)
-    (tmp_path / "clusters.jsonl").write_bytes(done.stdout)
-    run("eigenface", "clusters.jsonl", "-o", "eigenfaces", cwd=tmp_path)
     report = run("report", "clusters.jsonl", "--format", "text", cwd=tmp_path).stdout
     assert b"12 faces from 6 photos" in report
-    boxes = parse(
-        run("align", "clusters.jsonl", "--boxes-only", "--detector", "markers.onnx", cwd=tmp_path, check=None).stdout
-    )
-    assert all("cluster" in row for row in boxes)
+
+
+@pytest.mark.parametrize("name", ["-", "t.jsonl", "t.jsonl.gz"])
+def test_all_faces_of_a_photo_have_the_keys_of_its_row(name: str, run: Run, tmp_path: Path) -> None:
+    """The keys that fa-align computes replace those of the table."""
+    marker_file(tmp_path / "markers.onnx")
+    draw_photo([(2, 2, 60), (4, 4, 44)]).save(tmp_path / "two.png")
+    draw_photo([]).save(tmp_path / "none.png")
+    paths = ["two.png", "none.png", "missing.png", "two.png"]
+    table = [
+        {"path": path, "scores": {"Smiling": 0.5}, "labels": {"Smiling": 1}, "cluster": number}
+        | {"source": "old", "face": 7, "box": "old", "photographer": "Zoë 眼", "id": 2**63 + number}
+        for number, path in enumerate(paths)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in table).encode()
+    (tmp_path / "t.jsonl").write_bytes(lines)
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(lines))
+    done = run("align", name, "-o", "crops", "--detector", "markers.onnx", cwd=tmp_path, input=lines, check=3)
+    assert b"2 inputs were left out" in done.stderr
+    rows = parse(done.stdout)
+    assert [(row["path"], row["face"], row["cluster"]) for row in rows] == [
+        (f"crops/two-{face}.jpg", face, cluster) for cluster in (0, 3) for face in range(2)
+    ]
+    for row in rows:
+        assert row["source"] == "two.png" and row["box"][2] in (60, 44)
+        expected = table[row["cluster"]]
+        for key in ("scores", "labels", "photographer", "id"):
+            assert row[key] == expected[key]
+
+
+def test_clusters_in_npy_become_keys_of_the_faces(run: Run, tmp_path: Path) -> None:
+    marker_file(tmp_path / "markers.onnx")
+    draw_photo([(2, 2, 60)]).save(tmp_path / "one.png")
+    with streams.open_writer(str(tmp_path / "t.npy"), "npy") as writer:
+        writer.write(columns.Table(columns.encode_paths(["one.png", "one.png"]), cluster=np.int32([5, -1])))
+    done = run("align", "t.npy", "--boxes-only", "--detector", "markers.onnx", cwd=tmp_path)
+    assert [(row["source"], row["cluster"]) for row in parse(done.stdout)] == [("one.png", 5), ("one.png", -1)]
 
 
 def test_photographs_are_recognized(photo_folder: Path, run: Run, tmp_path: Path) -> None:
@@ -180,3 +242,43 @@ def test_photographs_are_recognized(photo_folder: Path, run: Run, tmp_path: Path
     crops = run("align", photo_folder, "-o", tmp_path / "crops", check=3)
     assert b"fa-align finds" not in run("predict", tmp_path / "crops").stderr
     assert b"fa-align finds" not in run("predict", "-", input=crops.stdout).stderr
+
+
+# FoundImages
+
+
+def found_images() -> FoundImages:
+    """Three images, one of them named twice, with the rows of a face table."""
+    paths = ["a", "b", "a", "c"]
+    extras = [{"id": 0}, {"id": 1, "source": "s"}, {"id": 2}, {"id": 3}]
+    return FoundImages(paths, columns.Table(columns.encode_paths(paths), extras=extras), "npy")
+
+
+def test_repeated_paths_are_found_in_their_order() -> None:
+    images = found_images()
+    assert images.find_in_order(["a", "b", "a", "c"], 0) == [0, 1, 2, 3]
+    assert images.find_in_order(["a", "c"], 1) == [2, 3]
+    assert images.find_in_order(["b", "c"], 0) == [1, 3]
+    assert images.find_in_order([], 4) == []
+    with pytest.raises(ValueError, match="not in list"):
+        images.find_in_order(["b"], 2)
+
+
+def test_rows_get_the_keys_of_the_images_with_their_numbers() -> None:
+    images = found_images()
+    rows = columns.Table(columns.encode_paths(["x", "y", "z"]), extras=[{"n": 0}, {"n": 1}, {"id": "own"}])
+    added = images.add_columns(rows, [2, 2, 3])
+    assert added.extras == [{"n": 0, "id": 2}, {"n": 1, "id": 2}, {"id": "own"}]
+    assert [added.path(row) for row in range(3)] == ["x", "y", "z"]
+    assert FoundImages(["a"]).add_columns(rows, [0, 0, 0]) is rows
+
+
+def test_images_are_taken_with_their_rows() -> None:
+    images = found_images()
+    taken = images.take([1, 3])
+    assert (taken.paths, taken.encoding) == (["b", "c"], "npy")
+    assert taken.table is not None and taken.table.extras == [{"id": 1, "source": "s"}, {"id": 3}]
+    assert taken.has_key(0, "source") and not taken.has_key(1, "source")
+    assert not FoundImages(["a"]).has_key(0, "source")
+    assert taken.digest() != images.digest() == found_images().digest()
+    assert FoundImages(["a"]).digest() == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from facetools.images.output_folder import EarlierImages, ImageArchive, ImageFolder, check_replaceable
+from facetools.images.output_folder import EarlierImages, ImageArchive, ImageFolder, NestedNames, check_replaceable
 from facetools.images.writing import encode_image
 from tests.images.cases import gradient
 
@@ -127,3 +128,93 @@ def test_fixed_names_are_replaced_only_if_the_file_is_own(tmp_path: Path) -> Non
     for name in ("other.png", "link"):
         with pytest.raises(FileExistsError, match="not written by facetools"):
             check_replaceable([Path(own), tmp_path / name])
+
+
+def stems(sources: list[str], containers: list[str]) -> list[str]:
+    """The first stem that NestedNames gives each source."""
+    nested = NestedNames(sources, containers)
+    return [next(nested.stems(source)) for source in sources]
+
+
+@pytest.mark.parametrize(
+    ("sources", "containers", "expected"),
+    [
+        (["in/a.jpg", "in/x/a.jpg"], ["in"], ["a", "x/a"]),
+        (["in/a.jpg", "in/a.png", "in/a~2.jpg"], ["in"], ["a", "a~2", "a~2~2"]),
+        (["in/a~2.jpg", "in/a.jpg", "in/a.png"], ["in"], ["a~2", "a", "a~3"]),
+        (["in/a.jpg", "in/a.jpg"], ["in"], ["a", "a"]),
+        (["one/a.jpg", "two/a.jpg"], ["one", "two"], ["a", "a~2"]),
+        (["in/x/a.jpg", "in/b.jpg"], ["in", "in/x"], ["a", "b"]),  # the innermost container
+        (["in/x/a.jpg", "inx/a.jpg"], ["in"], ["x/a", "a"]),
+        (["f.zip/x/a.jpg"], ["f.zip"], ["x/a"]),
+        (["in/f.zip/a.jpg", "in/f/a.jpg"], ["in"], ["f.zip/a", "f/a"]),
+        (["./a.jpg", "./x/b.jpg"], ["."], ["a", "x/b"]),
+        (["/a.jpg"], ["/"], ["a"]),
+        (["in/ .jpg", "in/a.b.jpg", "in/-x.jpg", "in/ü\n.jpg"], ["in/"], [" ", "a.b", "-x", "ü\n"]),
+        # Names without a container lie below the folder that they have in common.
+        (["p/x/a.jpg", "p/y/a.jpg"], ["list.txt"], ["x/a", "y/a"]),
+        (["p/x/a.jpg"], ["p/x/a.jpg"], ["a"]),
+        (["//p/x/a.jpg", "/p/y/a.jpg"], [], ["x/a", "y/a"]),
+        (["//p/x/a.jpg"], [], ["a"]),
+        (["p/x/a.jpg", "/b.jpg"], [], None),
+        (["../a.jpg", "p/../../a.jpg"], [], ["a", "a~2"]),
+    ],
+)
+def test_nested_names(sources: list[str], containers: list[str], expected: list[str] | None) -> None:
+    found = stems(sources, containers)
+    if expected is None:  # the common folder is the root
+        assert found == [str(Path("p/x/a").resolve())[1:], "b"]
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["in///a.jpg", "in//a.jpg", "in/../a.jpg", "//a.jpg", "///a.jpg", "in/..", "in/...jpg"]
+)
+@pytest.mark.parametrize("containers", [["in"], ["in//"], [], ["/"], ["//"]])
+def test_nested_names_stay_in_the_output(source: str, containers: list[str]) -> None:
+    (stem,) = stems([source], containers)
+    assert stem and not {"", ".", ".."}.intersection(stem.split("/"))
+
+
+@pytest.mark.parametrize("trailing", ["", "/", "//", "/."])
+@pytest.mark.parametrize("folder", ["in", "./in", "x/../in", "/tmp/in", "//tmp/in"])
+def test_the_spelling_of_a_folder_does_not_change_names(folder: str, trailing: str) -> None:
+    container = folder + trailing
+    separator = "" if container.endswith("/") else "/"
+    assert stems([f"{container}{separator}y/a.jpg", f"{container}{separator}b.jpg"], [container]) == ["y/a", "b"]
+
+
+def test_long_nested_names_are_cut_and_stay_unique() -> None:
+    long = "é" * 200
+    found = stems([f"in/{long}/{long}1.jpg", f"in/{long}/{long}2.jpg", f"in/{long}x/{long}.jpg"], ["in"])
+    cut = "é" * 110
+    assert found == [f"{cut}/{cut}", f"{cut}/{cut}~2", f"{cut}/{cut}~3"]
+
+
+def test_other_stems_of_a_source_belong_to_no_other_source() -> None:
+    nested = NestedNames(["in/a.jpg", "in/a~2.jpg"], ["in"])
+    candidates = nested.stems("in/a.jpg")
+    assert [next(candidates) for _ in range(3)] == ["a", "a~3", "a~4"]
+    assert nested.number("x/a", 2, ".png") == ["x/a-0.png", "x/a-1.png"]
+
+
+def test_many_named_files_are_named_in_linear_time() -> None:
+    sources = [f"photos/{number}.jpg" for number in range(50_000)]
+    start = time.process_time()
+    NestedNames(sources, sources)
+    assert time.process_time() - start < 20  # comparing each with each takes minutes
+
+
+def test_images_of_a_source_that_is_named_twice_are_written_once(tmp_path: Path) -> None:
+    sources = ["in/x.jpg", "in/x.jpg"]
+    for earlier in (0, 1):
+        folder = ImageFolder(str(tmp_path / "out"), sources, NestedNames(sources, ["in"]))
+        for source in sources:
+            assert folder.write(source, [FIRST], ".jpg") == [f"{tmp_path}/out/x-0.jpg"]
+        assert folder.replaced == earlier
+    with ImageArchive.create(str(tmp_path / "out.zip"), NestedNames(sources, ["in"])) as archive:
+        for source in sources:
+            assert archive.write(source, [FIRST], ".jpg") == [f"{tmp_path}/out.zip/x-0.jpg"]
+    with zipfile.ZipFile(tmp_path / "out.zip") as opened:
+        assert opened.namelist() == ["x-0.jpg"]

@@ -46,3 +46,33 @@ def test_concatenate_rejects_different_columns() -> None:
 
 def test_concatenating_nothing_gives_an_empty_table() -> None:
     assert len(columns.concatenate_tables([])) == 0
+
+
+def test_added_columns_replace_nothing() -> None:
+    own = AttributeColumns(("A",), np.float32([[0.5], [0.25]]))
+    table = Table(columns.encode_paths(["x", "y"]), own, extras=[{"k": 1}, {}])
+    other = Table(
+        columns.encode_paths(["p", "q"]),
+        AttributeColumns(("B",), np.float32([[1], [1]])),
+        AttributeColumns(("C",), np.uint8([[1], [0]])),
+        np.int32([4, -1]),
+        extras=[{"k": 2, "m": [3]}, {"k": None}],
+        lines=np.int64([8, 9]),
+    )
+    added = columns.add_columns(table, other)
+    assert [added.path(row) for row in range(2)] == ["x", "y"]
+    assert added.scores is own and added.labels is other.labels and added.cluster is other.cluster
+    assert added.extras == [{"k": 1, "m": [3]}, {"k": None}]
+    assert added.lines is None
+    assert table.extras == [{"k": 1}, {}]  # the arguments stay
+    assert other.extras == [{"k": 2, "m": [3]}, {"k": None}]
+
+
+def test_columns_are_added_with_and_without_other_keys() -> None:
+    paths = columns.encode_paths(["x", "y"])
+    keys = Table(extras=[{"k": 1}, {"k": 2}])
+    assert columns.add_columns(Table(paths), keys).extras == keys.extras
+    assert columns.add_columns(keys, Table(paths)).extras == keys.extras
+    assert columns.add_columns(Table(paths), Table(paths)).extras is None
+    with pytest.raises(ValueError, match="shorter"):
+        columns.add_columns(Table(paths, extras=[{}, {}]), Table(extras=[{"k": 1}]))
